@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from paretoken.spaces.component import Component
 from paretoken.spaces.errors import BadInput, UnknownName
+
+if TYPE_CHECKING:
+    from paretoken.spaces.component import Component
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ KINDS: dict[str, Plugins] = {
 
 def component(tag: str) -> type[Component]:
     """The component class of a tag `kind/name`: the whitelist through which JSON is read."""
+    from paretoken.spaces.component import Component  # PyGlove: `export` loads plug-ins without it
+
     kind, _, name = tag.partition("/")
     if kind not in COMPONENT_KINDS:
         raise UnknownName("component kind", kind, COMPONENT_KINDS)

@@ -1,0 +1,66 @@
+"""Settings: a candidate as plain JSON, without building a component.
+
+What is stored is read here: `front`, `best`, `show`, `export` and `report` need no more, so this
+module imports neither PyGlove nor any plug-in. `spaces.candidate` makes components of the trees.
+
+    {"schema": 1, "candidate": {"decoder": {"is": "decoders/speculative", "drafter": {…}, …},
+                                "sampling": {"is": "samplings/standard", …},
+                                "runtime": {"is": "runtimes/local", …}}}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from paretoken.spaces.errors import BadInput
+
+SCHEMA = 1
+
+Tree = dict[str, Any]
+
+
+def dumps(tree: Tree) -> str:
+    """Stable JSON of a candidate's tree: sorted keys, no spaces, shortest floats."""
+    document = {"schema": SCHEMA, "candidate": tree}
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def loads(text: str) -> Tree:
+    """The tree in a candidate's JSON; raises BadInput for another schema or broken text."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"settings are not JSON: {error}.") from error
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        found = document.get("schema") if isinstance(document, dict) else type(document).__name__
+        raise BadInput(
+            f"settings have schema {found!r}, but this version reads schema {SCHEMA}: "
+            "export them again."
+        )
+    tree: Tree = document.get("candidate")
+    if not isinstance(tree, dict):
+        raise BadInput("settings have no 'candidate' object: export them again.")
+    return tree
+
+
+def summary(tree: Mapping[str, Any]) -> str:
+    """One short line for a person: the named parts with their values, plumbing left out."""
+    parts: list[str] = []
+
+    def visit(node: Mapping[str, Any]) -> None:
+        name = str(node.get("is", "")).rpartition("/")[2]
+        knobs = [f"{k}={v}" for k, v in node.items() if k != "is" and not isinstance(v, Mapping)]
+        if name and (knobs or str(node["is"]).startswith(("drafters/", "verifiers/"))):
+            parts.append(f"{name}({', '.join(knobs)})" if knobs else name)
+        for key in ("drafter", "verifier", "residual", "length"):
+            if isinstance(node.get(key), Mapping):
+                visit(node[key])
+                if key == "residual":
+                    parts.append(str(node[key]["is"]).rpartition("/")[2] + " residual")
+
+    visit(tree.get("decoder", {}))
+    if isinstance(tree.get("sampling"), Mapping):
+        visit(tree["sampling"])
+    return " · ".join(parts)
