@@ -1,0 +1,60 @@
+"""Speculative decoding: drafter x verifier x residual x length, the one loop of published methods.
+
+`plain`, `sjd`, `gsd`, `lantern`, … are settings of this loop (`paretoken.spaces.presets.decoders`).
+Equivalences: without drafts the other parts are inert; shared noise verifies by equality and drops
+verifier and residual; the exact verifier has one residual; a verifier that only relaxes has
+matched = exact residual; a window of 2 leaves an adaptive length nothing to choose.
+"""
+
+from __future__ import annotations
+
+from paretoken.evaluators.components.drafters.none import NoDraft
+from paretoken.evaluators.components.lengths.adaptive import Adaptive
+from paretoken.evaluators.components.lengths.fixed import Fixed
+from paretoken.evaluators.components.residuals.exact import Exact as ExactResidual
+from paretoken.evaluators.components.residuals.matched import Matched
+from paretoken.evaluators.components.verifiers.exact import Exact
+from paretoken.evaluators.engine.drafter import Drafter
+from paretoken.evaluators.engine.length import Length
+from paretoken.evaluators.engine.verifier import PerToken, Residual, SharedNoise, Verifier
+from paretoken.spaces.component import Component, part
+
+
+class Speculative(Component):
+    """Draft, check, commit, and go on from the first token that did not stand."""
+
+    kind = "decoders"
+
+    drafter: Drafter = part("drafters", default="none", doc="Who proposes tokens.")
+    verifier: Verifier = part("verifiers", default="exact", doc="Which of them are kept.")
+    residual: Residual = part("residuals", default="exact", doc="The law after a rejection.")
+    length: Length = part("lengths", default="fixed", doc="How far to draft.")
+
+    @property
+    def rule(self) -> Verifier:
+        """The verifier in force."""
+        return SharedNoise() if self.drafter.shares_noise else self.verifier
+
+    @property
+    def lossless(self) -> bool:
+        """Whether the output law is the target's, by rule."""
+        return bool(self.rule.lossless)
+
+    def simplified(self) -> Component:
+        drafter, verifier = self.drafter, self.verifier
+        residual, length = self.residual, self.length
+        if isinstance(drafter, NoDraft):
+            length = Fixed()
+        if isinstance(length, Adaptive) and length.least >= drafter.most:
+            length = Fixed()
+        if drafter.shares_noise:
+            verifier = Exact()
+        if isinstance(verifier, Exact):
+            residual = ExactResidual()
+        if isinstance(residual, Matched) and isinstance(verifier, PerToken):
+            if verifier.relaxes_only:
+                residual = ExactResidual()
+        return Speculative(drafter=drafter, verifier=verifier, residual=residual, length=length)
+
+
+plugin = Speculative

@@ -1,0 +1,99 @@
+"""Grouped acceptance (GSD): compare the mass of a group around the draft under p and q.
+
+ratio(x) = P/Q over the group of x; on acceptance the draft itself is kept. Groups by `source`:
+  target     the size tokens around x in the target's own ranking (what GSD runs); these overlap
+  draft      the same in the draft's ranking
+  blocks     the target's ranking cut into blocks of `size`: a true partition
+  embedding  a fixed partition into near tokens: the baseline that GSD found ineffective
+Filters keep y with |p(y) - p(x)| < probability and squared distance below the `distance` quantile of
+all pairs; x itself always stays (the released code drops it at a threshold of 0, and then every
+draft is rejected from a wrong law). The ranking is sorted once per window, not once per slot.
+Equivalences: size 1, probability 0 or distance 0 is exact; a filter of 1 is off.
+Source: So et al., "Grouped speculative decoding" (ICCV 2025, arXiv:2508.07747).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from paretoken.evaluators.components.verifiers.exact import Exact
+from paretoken.evaluators.engine.geometry import SPACES, Geometry
+from paretoken.evaluators.engine.verifier import PerToken
+from paretoken.spaces.component import Component, knob
+
+
+class Grouped(PerToken):
+    """Keep a draft as often as the target would have something of its group."""
+
+    size: int = knob(14, low=1, high=1024, grid=(2, 3, 5, 8, 10, 14, 25, 50), log=True, doc="Group size.")
+    probability: float = knob(
+        0.15, low=0.0, high=1.0, grid=(0.02, 0.05, 0.15, 1.0), doc="Largest |p(y) - p(x)| in a group."
+    )
+    distance: float = knob(
+        1.0, low=0.0, high=1.0, grid=(0.01, 0.05, 0.2, 1.0), doc="Distance threshold, as a quantile."
+    )
+    space: str = knob("normalised", among=SPACES, doc="Where distances are measured.")
+    source: str = knob(
+        "target", among=("target", "draft", "blocks", "embedding"), doc="What forms the groups."
+    )
+
+    @property
+    def relaxes_only(self) -> bool:
+        return False  # a group may hold less of p than of q although its member does not
+
+    def ratio(self, p: Tensor, q: Tensor, tokens: Tensor, slot: Tensor, geometry: Geometry) -> Tensor:
+        members, present = self._members(p, q, tokens, geometry)
+        flat = members.flatten(-2)
+        p_members = p.gather(-1, flat).view(members.shape)
+        q_members = q.gather(-1, flat).view(members.shape)
+        own = tokens.unsqueeze(-1)
+        if self.probability < 1.0:
+            gap = (p_members - p.gather(-1, tokens).unsqueeze(-1)).abs()
+            present = present & (gap < self.probability)
+        if self.distance < 1.0:
+            limit = geometry.quantile(self.space, self.distance)
+            present = present & (geometry.squared_distance(self.space, members, own) < limit)
+        present = present | (members == own)
+        return (p_members * present).sum(-1) / (q_members * present).sum(-1)
+
+    def _members(
+        self, p: Tensor, q: Tensor, tokens: Tensor, geometry: Geometry
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens of each group, [..., K, G] int64, and which of them exist, the same shape."""
+        vocabulary = p.shape[-1]
+        if self.source == "embedding":
+            order, rank = _listed(geometry.clusters(self.space, self.size))
+            label = geometry.clusters(self.space, self.size)
+            start = rank[tokens].unsqueeze(-1)
+            place = start + torch.arange(self.size, device=p.device)
+            members = order[place.clamp(max=vocabulary - 1)]
+            return members, (place < vocabulary) & (label[members] == label[tokens].unsqueeze(-1))
+        ranking = (q if self.source == "draft" else p).sort(-1, descending=True, stable=True).indices
+        places = torch.arange(vocabulary, device=p.device).expand_as(ranking)
+        rank = torch.empty_like(ranking).scatter_(-1, ranking, places).gather(-1, tokens)
+        offsets = torch.arange(self.size, device=p.device)
+        if self.source == "blocks":
+            place = (rank // self.size * self.size).unsqueeze(-1) + offsets
+        else:  # as many likelier as less likely tokens; of an even size, one more of the latter
+            place = rank.unsqueeze(-1) + offsets - (self.size - 1) // 2
+        exists = (place >= 0) & (place < vocabulary)
+        inside = place.clamp(0, vocabulary - 1)
+        return ranking.gather(-1, inside.flatten(-2)).view(inside.shape), exists
+
+    def simplified(self) -> Component:
+        if self.size == 1 or self.probability == 0.0 or self.distance == 0.0:
+            return Exact()
+        if self.source != "embedding" and self.distance == 1.0 and self.space != SPACES[0]:
+            return self.clone(override={"space": SPACES[0]})
+        return self
+
+
+def _listed(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens listed cluster by cluster, and for each token where its cluster's list starts."""
+    order = labels.sort(stable=True).indices
+    start = torch.searchsorted(labels[order].contiguous(), labels.contiguous())
+    return order, start
+
+
+plugin = Grouped

@@ -1,0 +1,72 @@
+"""CUDA graphs of whole rounds: one launch instead of hundreds, for each window and guidance.
+
+Small models are bound by launches: without capture a timing measures Python. Capture time is
+reported, never timed.
+"""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from paretoken.evaluators.engine.session import Session
+
+# Rounds run eagerly before a capture, so that libraries choose kernels and allocate outside of it.
+_WARM_UP = 2
+
+# Windows are rounded up to one of these, so that adaptive lengths need few graphs.
+WINDOWS = (1, 2, 4, 8, 16, 32, 64)
+
+
+class Rounds:
+    """Runs a session's rounds, from captured graphs where the device and the settings allow."""
+
+    def __init__(self, session: Session, graphs: bool) -> None:
+        self._session = session
+        self._captures = graphs and session.target.device.type == "cuda"
+        self._graphs: dict[tuple[int, bool], torch.cuda.CUDAGraph] = {}
+        self.capture_seconds = 0.0
+
+    def padded(self, longest: int) -> int:
+        """The window that is fed for a longest wanted length: as it is, or the next captured size."""
+        if not self._captures or longest == self._session.window:
+            return longest
+        return min(self._session.window, next(w for w in WINDOWS if w >= longest))
+
+    def prepare(self, guided: bool) -> None:
+        """Capture the windows that will be needed, before any sample is loaded.
+
+        With every row finished a round changes no sample, so warming up is harmless.
+        """
+        if not self._captures:
+            return
+        constant = self._session.decoder.length.constant
+        full = self._session.window
+        windows = {full} if constant else {full, *(w for w in WINDOWS if w < full)}
+        for window in sorted(windows, reverse=True):
+            for with_guidance in {guided, guided and self._session.sampling.guided_at(1 << 30)}:
+                self._capture(window, with_guidance)
+
+    def _capture(self, window: int, guided: bool) -> None:
+        started = time.perf_counter()
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(_WARM_UP):
+                self._session.round(window, guided)
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._session.round(window, guided)
+        self._graphs[window, guided] = graph
+        torch.cuda.synchronize()
+        self.capture_seconds += time.perf_counter() - started
+
+    def run(self, window: int, guided: bool) -> None:
+        """One round; captured on first use if it was not prepared."""
+        graph = self._graphs.get((window, guided))
+        if graph is None:
+            self._session.round(window, guided)
+        else:
+            graph.replay()

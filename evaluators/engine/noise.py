@@ -1,0 +1,81 @@
+"""Counter-based random numbers: the same bits on every device, whatever the batch or the order.
+
+Philox4x32-10 in vectorised 64-bit integer arithmetic. A number is a pure function of (seed, row,
+place, purpose, slot); nothing is drawn in sequence, so a sample does not depend on its neighbours
+in the batch, and decoders that look at a position at different times see the same noise.
+Source: Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (2011).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+_MASK = 0xFFFFFFFF
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+_ROUNDS = 10
+
+
+class Purpose(IntEnum):
+    """What a number is for; two purposes never share a bit.
+
+    GUMBEL, ACCEPT and NEXT are keyed by absolute position: each decides a position once. DRAFT,
+    COUPLE, REDRAW and START belong to guesses, which are renewed every round, and are keyed by the
+    round and the slot in it: reusing a uniform that a draft already depends on is biased.
+    """
+
+    GUMBEL = 0
+    ACCEPT = 1
+    NEXT = 2
+    DRAFT = 3
+    COUPLE = 4
+    REDRAW = 5
+    START = 6
+
+
+def philox(
+    c0: Tensor, c1: Tensor, c2: Tensor, c3: Tensor, seed: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Four 32-bit words for each counter (c0, c1, c2, c3), as int64 tensors of the common shape."""
+    k0, k1 = seed & _MASK, (seed >> 32) & _MASK
+    for _ in range(_ROUNDS):
+        # The product wraps modulo 2**64; an arithmetic shift and a mask still give its high word.
+        first, second = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+        c0, c1, c2, c3 = (
+            ((second >> 32) & _MASK) ^ c1 ^ k0,
+            second & _MASK,
+            ((first >> 32) & _MASK) ^ c3 ^ k1,
+            first & _MASK,
+        )
+        k0, k1 = (k0 + _WEYL[0]) & _MASK, (k1 + _WEYL[1]) & _MASK
+    return c0, c1, c2, c3
+
+
+def uniforms(seed: int, purpose: Purpose, rows: Tensor, places: int, slots: int) -> Tensor:
+    """Uniform numbers in the open interval (0, 1) for every row, place and slot.
+
+    rows: [B] int64 row ids. places: positions or rounds. Returns [B, places, slots] float32 on the
+    grid (k + 1/2) / 2**23, exact in float32, so that neither 0 nor 1 ever occurs.
+    """
+    blocks = (slots + 3) // 4
+    device = rows.device
+    place = torch.arange(places, device=device).view(1, -1, 1)
+    block = torch.arange(blocks, device=device).view(1, 1, -1)
+    shape = (rows.shape[0], places, blocks)
+    words = philox(
+        rows.view(-1, 1, 1).expand(shape) & _MASK,
+        place.expand(shape),
+        block.expand(shape),
+        torch.full((1, 1, 1), int(purpose), device=device).expand(shape),
+        seed,
+    )
+    bits = torch.stack(words, dim=-1).flatten(-2)[..., :slots]
+    return ((bits >> 9).to(torch.float32) + 0.5) * 2.0**-23
+
+
+def gumbels(seed: int, rows: Tensor, positions: int, vocabulary: int) -> Tensor:
+    """Standard Gumbel noise [B, positions, V] float32, fixed for each row and absolute position."""
+    return -torch.log(-torch.log(uniforms(seed, Purpose.GUMBEL, rows, positions, vocabulary)))

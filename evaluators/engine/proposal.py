@@ -1,0 +1,43 @@
+"""What passes between drafter and verifier: a tree of drafts, and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Drafts for one round: a tree of D nodes under the pending token; a chain is its plainest form.
+
+    tokens: [B, D] int64. laws: [B, D, V], what each token was drawn from; one-hot for a token that
+    is certain. valid: [B, D] bool, the nodes that count (rows draft to different lengths).
+    parents: for each node the index of its parent, -1 for the pending token; the same for all rows.
+    k independent drafts are k chains that start at -1.
+    """
+
+    tokens: Tensor
+    laws: Tensor
+    valid: Tensor
+    parents: tuple[int, ...]
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether each node continues the one before it."""
+        return self.parents == tuple(range(-1, len(self.parents) - 1))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a verifier decided in one round.
+
+    path: [B, D] int64, the accepted nodes in order, padded at the end. accepted: [B] int64, how many
+    of them count. law: [B, V], the law of the token that follows the accepted path.
+    fresh: [B, D + 1] int64 or None: tokens the rule drew for every slot, which drafters may reuse.
+    """
+
+    path: Tensor
+    accepted: Tensor
+    law: Tensor
+    fresh: Tensor | None = None

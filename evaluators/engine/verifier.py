@@ -1,0 +1,153 @@
+"""Verifiers: which drafts are kept, and from which law the next token comes."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from paretoken.evaluators.engine.geometry import Geometry
+from paretoken.evaluators.engine.laws import at, draw_with_noise, one_hot
+from paretoken.evaluators.engine.proposal import Proposal, Verdict
+from paretoken.spaces.component import Component
+from paretoken.spaces.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Chance:
+    """The random numbers of one round. accept: [B, D] uniforms. gumbel: [B, D + 1, V] or None."""
+
+    accept: Tensor
+    gumbel: Tensor | None
+
+
+class Residual(Component):
+    """The law of the next token after a rejection, under a per-token verifier."""
+
+    kind = "residuals"
+
+    @abstractmethod
+    def law(self, p: Tensor, q: Tensor, ratio: Callable[[], Tensor]) -> Tensor:
+        """p, q: [B, V] target and draft law of the rejected slot. ratio(): [B, V], the verifier's
+        likelihood ratio of every token there, computed only if asked for. Returns [B, V]."""
+
+
+class Verifier(Component):
+    """Maps target laws, draft laws, drafts and chance to an accepted path and the next law.
+
+    Joint rules (block, tree, several drafts, shared noise) override `select` itself; rules that test
+    one token at a time derive from `PerToken` and say no more than their likelihood ratio.
+    """
+
+    kind = "verifiers"
+
+    @property
+    def lossless(self) -> bool:
+        """Whether the emitted law is the target's, whatever the drafts and the residual."""
+        return False
+
+    @abstractmethod
+    def select(
+        self,
+        laws: Tensor,
+        proposal: Proposal,
+        residual: Residual,
+        chance: Chance,
+        geometry: Geometry,
+    ) -> Verdict:
+        """laws: [B, D + 1, V], the target's law at the root and after each node, float32 or wider."""
+
+
+class PerToken(Verifier):
+    """A verifier that accepts a draft x with probability min(1, ratio(x)), slot by slot.
+
+    The law emitted at a verified slot is q*a + (1 - E_q a) * residual with a = min(1, ratio); it is
+    the target law p exactly if q*a <= p everywhere and the residual is norm(p - q*a).
+    """
+
+    @property
+    def relaxes_only(self) -> bool:
+        """Whether ratio >= p/q everywhere: then matched and exact residual coincide."""
+        return True
+
+    @abstractmethod
+    def ratio(self, p: Tensor, q: Tensor, tokens: Tensor, slot: Tensor, geometry: Geometry) -> Tensor:
+        """The relaxed likelihood ratio of `tokens`, the exact rule's being p/q.
+
+        p, q: [..., V]. tokens: [..., K] int64. slot: broadcastable to [..., K], 0 for the first
+        draft of the window. Returns [..., K], non-negative; may be inf where q is 0.
+        """
+
+    def acceptance(
+        self, p: Tensor, q: Tensor, tokens: Tensor, slot: Tensor, geometry: Geometry
+    ) -> Tensor:
+        """a(x) = min(1, ratio(x)), and 0 where the target forbids the token; shapes as `ratio`."""
+        ratio = self.ratio(p, q, tokens, slot, geometry)
+        allowed = p.gather(-1, tokens) > 0
+        return torch.where(allowed, ratio.nan_to_num(nan=0.0, posinf=1.0), 0.0).clamp(max=1.0)
+
+    def select(
+        self,
+        laws: Tensor,
+        proposal: Proposal,
+        residual: Residual,
+        chance: Chance,
+        geometry: Geometry,
+    ) -> Verdict:
+        if not proposal.is_chain:
+            raise BadInput(
+                f"{self.tag()} tests one chain of drafts, but was given a tree with parents "
+                f"{proposal.parents}: use a verifier with a joint rule."
+            )
+        depth = proposal.tokens.shape[1]
+        slots = torch.arange(depth, device=laws.device)
+        p, q = laws[:, :depth], proposal.laws
+        a = self.acceptance(p, q, proposal.tokens.unsqueeze(-1), slots.view(1, -1, 1), geometry)
+        # Strictly smaller: a token of probability zero is never accepted.
+        kept = (chance.accept < a.squeeze(-1)) & proposal.valid
+        accepted = kept.long().cumprod(-1).sum(-1)
+        next_law = at(laws, accepted)
+        drafted = proposal.valid.sum(-1)
+        last = accepted.clamp(max=depth - 1)
+        p_last, q_last = at(p, last), at(q, last)
+
+        def ratio_of_all() -> Tensor:
+            everything = torch.arange(laws.shape[-1], device=laws.device).expand_as(p_last)
+            ratio = self.ratio(p_last, q_last, everything, last.unsqueeze(-1), geometry)
+            return torch.where(p_last > 0, ratio.nan_to_num(nan=0.0), 0.0)
+
+        corrected = residual.law(p_last, q_last, ratio_of_all)
+        law = torch.where((accepted < drafted).unsqueeze(-1), corrected, next_law)
+        return Verdict(slots.expand(laws.shape[0], -1), accepted, law)
+
+
+class SharedNoise(Verifier):
+    """Equality under Gumbel noise fixed per position: a draft is kept if the target draws it too.
+
+    Token for token the plain decoder's output, whatever the drafts. A joint rule: the same noise
+    decides draft and target. Not a plug-in: the drafter's coupling implies it.
+    """
+
+    @property
+    def lossless(self) -> bool:
+        return True
+
+    def select(
+        self,
+        laws: Tensor,
+        proposal: Proposal,
+        residual: Residual,
+        chance: Chance,
+        geometry: Geometry,
+    ) -> Verdict:
+        assert chance.gumbel is not None
+        fresh = draw_with_noise(laws, chance.gumbel)
+        depth = proposal.tokens.shape[1]
+        kept = (fresh[:, :depth] == proposal.tokens) & proposal.valid
+        accepted = kept.long().cumprod(-1).sum(-1)
+        token = fresh.gather(1, accepted.unsqueeze(-1)).squeeze(-1)
+        slots = torch.arange(depth, device=laws.device).expand(laws.shape[0], -1)
+        return Verdict(slots, accepted, one_hot(token, laws.shape[-1], laws.dtype), fresh)
