@@ -1,0 +1,52 @@
+"""`paretoken best`: the one candidate to take under a condition."""
+
+from __future__ import annotations
+
+import json
+
+from paretoken.search.cli.options import (
+    DEFAULT_STORE,
+    AsJson,
+    Maximize,
+    Minimize,
+    Store,
+    Study,
+    Where,
+)
+
+
+def run(
+    study: Study,
+    where: Where = "",
+    maximize: Maximize = "",
+    minimize: Minimize = "",
+    store: Store = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Print the best candidate that meets a condition: by default the fastest.
+
+    \b
+      paretoken best first --where 'fid <= 60 and speedup >= 2'
+      paretoken best first --where 'verifier == "exact"' --maximize images_per_s
+      paretoken best first --where 'speedup >= 3' --minimize fid --json
+    """
+    from paretoken.cache.store import Store as OpenStore
+    from paretoken.search.cli.tables import console, legend, table
+    from paretoken.search.report import results as judged
+
+    with OpenStore.open(store, create=False) as opened:
+        results = judged.read(opened, study)
+    chosen = judged.choose(results, where, maximize, minimize)
+    if as_json:
+        print(json.dumps(judged.as_json(chosen, results), indent=2, allow_nan=False))
+        return
+    out = console()
+    out.print(table(results, [chosen], out.width))
+    out.print(legend(results, [chosen]), soft_wrap=True)
+    short = chosen.candidate_id[:12]
+    out.print(
+        f"\nnext:  paretoken export {study} --candidate {short} --out tuned.json\n"
+        f"       paretoken show {short}",
+        markup=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,87 @@
+"""Options that several commands share, so that they are named and explained once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from paretoken.spaces.errors import BadInput
+
+DEFAULT_STORE = "sqlite:///paretoken.db"
+
+Store = Annotated[
+    str,
+    typer.Option(
+        "--store",
+        envvar="PARETOKEN_STORE",
+        metavar="URL",
+        help="Where measurements are kept: sqlite:///FILE or postgresql://USER@HOST/DATABASE.",
+    ),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")
+]
+Study = Annotated[str, typer.Argument(help="Name of a study in the store.")]
+Where = Annotated[
+    str,
+    typer.Option(
+        "--where",
+        metavar="CONDITION",
+        help="Only candidates for which this is true, e.g. 'fid <= 60 and speedup >= 2' or "
+        "'verifier == \"grouped\" and window > 8'. Names: any measured quantity, any setting.",
+    ),
+]
+Maximize = Annotated[
+    str, typer.Option("--maximize", metavar="QUANTITY", help="Take the largest of this.")
+]
+Minimize = Annotated[
+    str, typer.Option("--minimize", metavar="QUANTITY", help="Take the smallest of this.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        metavar="KEY=VALUE",
+        help="An option of the workload, e.g. gpt=c2i_B_256.pt; repeatable.",
+    ),
+]
+
+
+def pairs(given: list[str] | None) -> dict[str, Any]:
+    """`--option` values by key; numbers, true, false and null are read as such, others as text."""
+    found: dict[str, Any] = {}
+    for text in given or []:
+        key, sign, value = text.partition("=")
+        if not sign or not key.strip():
+            raise BadInput(f"--option wants KEY=VALUE, but was given {text!r}.")
+        try:
+            found[key.strip()] = json.loads(value)
+        except ValueError:
+            found[key.strip()] = value
+    return found
+
+
+def whole_numbers(text: str, option: str) -> tuple[int, ...]:
+    """The numbers of a list such as "0,1,2"."""
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise BadInput(
+            f"{option} wants whole numbers such as 0,1,2, but was given {text!r}."
+        ) from None
+
+
+def write(path: Path, data: bytes, *, force: bool = True) -> None:
+    """Write a whole file or nothing; raises BadInput where one exists already or none can be."""
+    if path.exists() and not force:
+        raise BadInput(f"{path} exists already: choose another --out, or overwrite with --force.")
+    beside = path.with_name(f".{path.name}.partial")
+    try:
+        beside.write_bytes(data)
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise BadInput(f"cannot write {path}: {error.strerror or error}.") from error

@@ -1,0 +1,87 @@
+"""`paretoken plugins`: every part a candidate, a search or an export can be made of."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from typing import Annotated, Any
+
+import typer
+
+from paretoken.search.cli.options import AsJson
+
+
+def run(
+    kind: Annotated[str, typer.Argument(help="One kind only, e.g. verifiers.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """List the plug-ins by kind, each with its first sentence, or with why it does not load.
+
+    One file in a folder is one plug-in; other packages add theirs as entry points of the group
+    'paretoken.KIND'.
+
+    \b
+      paretoken plugins
+      paretoken plugins verifiers --json
+    """
+    from paretoken.spaces.errors import UnknownName
+    from paretoken.spaces.plugins import KINDS
+
+    if kind and kind not in KINDS:
+        raise UnknownName("kind of plug-in", kind, KINDS)
+    print_plugins([kind] if kind else list(KINDS), as_json)
+
+
+def print_plugins(kinds: list[str], as_json: bool) -> None:
+    """The plug-ins of these kinds, with their documentation or their error."""
+    from paretoken.search.cli.tables import console
+
+    found = [entry for kind in kinds for entry in _listed(kind)]
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    if len(kinds) > 1:
+        table.add_column("kind")
+    table.add_column("name", no_wrap=True)
+    table.add_column("what it is", overflow="fold")
+    for entry in found:
+        text = entry["doc"] if entry["error"] is None else f"does not load: {entry['error']}"
+        row = [entry["kind"]] if len(kinds) > 1 else []
+        style = "red" if entry["error"] else ""
+        table.add_row(*row, entry["name"], escape(text), style=style)
+    console().print(table)
+
+
+def _listed(kind: str) -> list[dict[str, Any]]:
+    from paretoken.spaces.plugins import KINDS
+
+    try:
+        working = list(KINDS[kind].working())
+    except ModuleNotFoundError as error:  # the folder itself is not there
+        return [{"kind": kind, "name": "", "doc": "", "error": str(error)}]
+    return [
+        {
+            "kind": kind,
+            "name": name,
+            "doc": "" if isinstance(plugin, Exception) else _sentence(plugin),
+            "error": _reason(plugin) if isinstance(plugin, Exception) else None,
+        }
+        for name, plugin in working
+    ]
+
+
+def _sentence(plugin: Any) -> str:
+    """The first line of the plug-in's documentation; of its module's if it has none of its own."""
+    own = plugin.__doc__ if inspect.isclass(plugin) else type(plugin).__doc__
+    module = inspect.getmodule(plugin if inspect.isclass(plugin) else type(plugin))
+    text = own or getattr(module, "__doc__", "") or ""
+    return text.strip().partition("\n")[0]
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -1,0 +1,49 @@
+"""`paretoken report`: a study as one page that works anywhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from paretoken.search.cli.options import DEFAULT_STORE, AsJson, Store, Study, write
+
+
+def run(
+    study: Study,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE.html", help="The page to write.")
+    ] = Path("report.html"),
+    objectives: Annotated[
+        str,
+        typer.Option(
+            "--objectives", metavar="NAME,NAME", help="Judge by these instead of the study's own."
+        ),
+    ] = "",
+    store: Store = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Write the study as one self-contained page: picture, tables, samples, how it was measured.
+
+    The page needs no network: it can be mailed, archived and opened on a phone. An existing
+    file is replaced.
+
+    \b
+      paretoken report first --out report.html
+      paretoken report first --objectives kid,target_forwards --out work.html
+    """
+    from paretoken.cache.store import Store as OpenStore
+    from paretoken.search.report.page import render
+    from paretoken.search.report.results import read
+    from paretoken.search.report.samples import sheets
+
+    with OpenStore.open(store, create=False) as opened:
+        results = read(opened, study, objectives)
+        page = render(results, sheets(opened, results))
+    write(out, page.encode())
+    if as_json:
+        print(json.dumps({"out": str(out), "candidates": len(results.done)}))
+    else:
+        print(f"wrote {out}: {len(results.done)} candidates, {len(results.front)} on the front")

@@ -1,0 +1,196 @@
+"""`paretoken search`: measure candidates until a limit, keeping each as it is finished."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Annotated
+
+import typer
+
+from paretoken.search.cli.options import DEFAULT_STORE, AsJson, Settings, Store, pairs
+
+_LIMITS, _MEASURING, _SPACE = "How long", "How it is measured", "What may vary"
+_DEFAULT_TRIALS = 30
+
+
+def run(
+    workload: Annotated[str, typer.Argument(help="Model, data and objectives; see 'workloads'.")],
+    study: Annotated[
+        str, typer.Option("--study", metavar="NAME", help="Name under which results are kept.")
+    ],
+    trials: Annotated[
+        int | None,
+        typer.Option(
+            "--trials",
+            min=1,
+            help=f"Stop after this many candidates, plain decoding included. "
+            f"[default: {_DEFAULT_TRIALS}, unless --minutes is given]",
+            show_default=False,
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            "--minutes",
+            min=0.01,
+            help="Stop after this many minutes. With --trials, whichever comes first. "
+            "It cuts candidates, never the number of samples.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Continue the study of that name with its own space; nothing is measured twice.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = False,
+    space: Annotated[
+        str,
+        typer.Option(
+            "--space",
+            metavar="PRESET|FILE.py:NAME",
+            help="The search space. [default: the workload's own]",
+            show_default=False,
+            rich_help_panel=_SPACE,
+        ),
+    ] = "",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="PATH=VALUES",
+            help="Narrow the space: decoder.drafter.window=8,16 or "
+            "decoder.verifier=exact,grouped; repeatable.",
+            rich_help_panel=_SPACE,
+        ),
+    ] = None,
+    algorithm: Annotated[
+        str,
+        typer.Option(
+            "--algorithm",
+            metavar="NAME",
+            help="What proposes candidates: random, grid, evolution, nsga2, tpe, …",
+            rich_help_panel=_SPACE,
+        ),
+    ] = "nsga2",
+    seed: Annotated[
+        int, typer.Option("--seed", help="Seed of the algorithm and of the samples.", min=0)
+    ] = 0,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            "--samples",
+            min=2,
+            metavar="N",
+            help="Images for each quality measurement. FID falls with N: compare equal N only.",
+            rich_help_panel=_MEASURING,
+        ),
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            "--batch",
+            min=1,
+            metavar="N",
+            help="Batch size at which speed is measured. [default: 1]",
+            show_default=False,
+            rich_help_panel=_MEASURING,
+        ),
+    ] = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            metavar="cpu|cuda",
+            help="Where the model runs. [default: cuda if there is one]",
+            show_default=False,
+            rich_help_panel=_MEASURING,
+        ),
+    ] = "",
+    option: Settings = None,
+    store: Store = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Search for the front of speed against quality, measuring every candidate.
+
+    Plain decoding is measured first; everything else is compared with it. Each finished
+    measurement is kept at once: stop with Ctrl-C whenever you like, continue with --resume.
+
+    \b
+      paretoken search fashion --study first --space fashion-small --minutes 5
+      paretoken search fashion --study lossless --set decoder.verifier=exact --trials 20
+      paretoken search llamagen --study big --device cuda --option gpt=c2i_B_256.pt \\
+          --option vq=vq_ds16_c2i.pt --samples 5000 --trials 60
+      paretoken search fashion --study first --resume --trials 60
+    """
+    from paretoken.cache.store import Store as OpenStore
+    from paretoken.search.cli.front import print_json, print_results
+    from paretoken.search.cli.live import watching
+    from paretoken.search.cli.tables import console
+    from paretoken.search.loop import Plan, search
+    from paretoken.search.report.results import read
+
+    options = pairs(option)
+    given = {"samples": samples, "batch": batch, "device": device or None}
+    options |= {name: value for name, value in given.items() if value is not None}
+    if trials is None and minutes is None:
+        trials = _DEFAULT_TRIALS
+    plan = Plan(
+        study=study,
+        workload=workload,
+        space=space or None,
+        settings=tuple(settings or ()),
+        algorithm=algorithm,
+        trials=trials,
+        minutes=minutes,
+        seed=seed,
+        options=options,
+        resume=resume,
+    )
+    out = console(error=as_json)
+    with OpenStore.open(store, create=True) as opened:
+        try:
+            with watching(out, lambda: opened.study(study)) as watcher:
+                search(plan, opened, watcher)
+        except KeyboardInterrupt:
+            _say_what_is_kept(opened, workload, study, store)
+            raise typer.Exit(130) from None
+        results = read(opened, study)
+    if as_json:
+        print_json(results)
+        return
+    print_results(results, out)
+    where = "" if store == DEFAULT_STORE else f" --store {shlex.quote(_shown(store))}"
+    out.print(
+        f"\nnext:  paretoken report {study} --out report.html{where}\n"
+        f"       paretoken export {study} --where 'speedup >= 2' --to json --out tuned.json{where}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _say_what_is_kept(opened: object, workload: str, study: str, store: str) -> None:
+    import sys
+
+    from paretoken.cache.store import Store as OpenStore
+    from paretoken.spaces.errors import ParetokenError
+
+    assert isinstance(opened, OpenStore)
+    try:
+        done = sum(trial.state == "done" for trial in opened.trials(study))
+    except ParetokenError:  # stopped before the study was stored
+        done = 0
+    where = "" if store == DEFAULT_STORE else f" --store {shlex.quote(_shown(store))}"
+    print(
+        f"stopped: {done} finished candidates are kept in {_shown(store)}. Continue with:\n"
+        f"  paretoken search {workload} --study {shlex.quote(study)} --resume{where}",
+        file=sys.stderr,
+    )
+
+
+def _shown(store: str) -> str:
+    """The store's URL, or a stand-in where it may hold a password."""
+    return "$PARETOKEN_STORE" if "@" in store else store

@@ -1,0 +1,93 @@
+"""`paretoken show`: everything known about one candidate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from paretoken.search.cli.options import DEFAULT_STORE, AsJson, Store
+
+
+def run(
+    candidate: Annotated[str, typer.Argument(help="The candidate's id, or enough of its start.")],
+    store: Store = DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Show a candidate: its settings, every measurement of it, and the studies that hold it.
+
+    'best' and 'front --json' tell ids.
+
+    \b
+      paretoken show 3f9a1c
+      paretoken show 3f9a1c --json | jq .settings
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.tree import Tree
+
+    from paretoken.cache.store import Store as OpenStore
+    from paretoken.search.cli.tables import console
+    from paretoken.search.report.results import plain
+    from paretoken.search.report.wording import number
+
+    with OpenStore.open(store, create=False) as opened:
+        identity, settings, studies = opened.candidate(candidate)
+        measurements = opened.measurements(identity)
+    if as_json:
+        document = {
+            "candidate": identity,
+            "settings": settings,
+            "studies": [{"study": study, "number": at} for study, at in studies],
+            "measurements": [
+                {
+                    "aspect": found.aspect,
+                    "key": found.key,
+                    "seed": found.seed,
+                    "seconds": found.seconds,
+                    "device": found.environment.device,
+                    "software": found.environment.software,
+                    "quantities": {q.name: plain(q) for q in found.quantities},
+                }
+                for found in measurements
+            ],
+        }
+        print(json.dumps(document, indent=2, allow_nan=False))
+        return
+    out = console()
+    out.print(f"candidate {identity}", markup=False, style="bold")
+    out.print("in " + ", ".join(f"{study} (number {at})" for study, at in studies), markup=False)
+    tree = Tree("settings", guide_style="dim")
+    _grow(tree, settings)
+    out.print(tree)
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("aspect", "quantity", "value", "unit", "samples", "seed", "took", "on"):
+        table.add_column(name, justify="right" if name in ("value", "samples", "took") else "left")
+    for found in measurements:
+        for i, one in enumerate(found.quantities):
+            table.add_row(
+                found.aspect if i == 0 else "",
+                one.name,
+                number(one.value, one.spread),
+                one.unit,
+                str(one.samples),
+                str(found.seed) if i == 0 else "",
+                f"{found.seconds:.1f} s" if i == 0 else "",
+                found.environment.device if i == 0 else "",
+                end_section=i == len(found.quantities) - 1,
+            )
+    out.print(table if measurements else "not measured yet.")
+
+
+def _grow(tree: Any, node: Mapping[str, Any]) -> None:
+    """Add a settings node to a rich tree: plain values as they are, components as branches."""
+    from rich.markup import escape
+
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            tag = str(value.get("is", "")).rpartition("/")[2]
+            _grow(tree.add(escape(f"{key}: {tag}" if tag else key)), value)
+        elif key != "is":
+            tree.add(escape(f"{key} = {value}"))

@@ -1,0 +1,212 @@
+"""What a study found: its trials, judged against each other. Reads the store, builds nothing."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from paretoken.cache.front import indistinguishable, pareto_front
+from paretoken.cache.store import Store
+from paretoken.search.query import NothingMatches, select
+from paretoken.search.report.wording import brief, columns, heading, quantity
+from paretoken.spaces.errors import BadInput, UnknownName
+from paretoken.spaces.objectives import Objective
+from paretoken.spaces.records import Quantity, StudyInfo, Trial
+from paretoken.spaces.settings import summary
+
+
+@dataclass(frozen=True)
+class Results:
+    """A study and its front.
+
+    objectives: those of the front, the speed first. trials: all, by number. front, close: numbers
+    of the trials on the front and of those indistinguishable from it, fastest first.
+    note: what was left out of the comparison and why; empty if nothing was.
+    """
+
+    info: StudyInfo
+    objectives: tuple[Objective, ...]
+    trials: tuple[Trial, ...]
+    front: tuple[int, ...]
+    close: tuple[int, ...]
+    note: str = ""
+
+    @property
+    def done(self) -> tuple[Trial, ...]:
+        """The finished trials, by number."""
+        return tuple(trial for trial in self.trials if trial.state == "done")
+
+    @property
+    def failed(self) -> tuple[Trial, ...]:
+        """The failed trials, by number."""
+        return tuple(trial for trial in self.trials if trial.state == "failed")
+
+    def fastest_first(self, numbers: Sequence[int] | None = None) -> list[Trial]:
+        """The finished trials (of these numbers), by the first objective."""
+        wanted = None if numbers is None else set(numbers)
+        chosen = [t for t in self.done if wanted is None or t.number in wanted]
+        return sorted(chosen, key=lambda trial: _loss(trial, self.objectives[0]))
+
+
+def read(store: Store, study: str, objectives: str = "") -> Results:
+    """The results of a stored study. objectives: "fid,images_per_s", say; "" for its own."""
+    info = store.study(study)
+    return judge(info, store.trials(study), objectives)
+
+
+def judge(info: StudyInfo, trials: Sequence[Trial], objectives: str = "") -> Results:
+    """The trials judged by the study's objectives, or by those named; see `Results`."""
+    wanted = _named(objectives, trials) if objectives.strip() else _speed_first(info.objectives)
+    names = [objective.name for objective in wanted]
+    measured = [
+        trial
+        for trial in trials
+        if trial.state == "done" and all(math.isfinite(_value(trial, name)) for name in names)
+    ]
+    alike, note = _comparable(measured, names)
+    front = pareto_front(alike, wanted)
+    close = indistinguishable(alike, wanted, front)
+    return Results(
+        info,
+        wanted,
+        tuple(trials),
+        tuple(trial.number for trial in front),
+        tuple(trial.number for trial in close),
+        note,
+    )
+
+
+def choose(results: Results, where: str = "", maximize: str = "", minimize: str = "") -> Trial:
+    """The one trial to take: the best of those that meet `where`, by default the fastest.
+
+    Ties go to the better second objective, then to the earlier trial. Raises NothingMatches.
+    """
+    if maximize and minimize:
+        raise BadInput("choose one of --maximize and --minimize: a best needs one direction.")
+    found = select(where, results.trials)
+    first = results.objectives[0]
+    if maximize or minimize:
+        name = maximize or minimize
+        known = {name for trial in results.done for name in trial.quantities}
+        if name not in known:
+            raise UnknownName("measured quantity", name, known)
+        first = Objective(name, "", bool(maximize), "")
+    having = [trial for trial in found if math.isfinite(_value(trial, first.name))]
+    if not having:
+        raise NothingMatches(
+            f"none of the {len(found)} trials that meet the condition has {first.name!r}."
+        )
+    order = (first, *results.objectives[1:])
+    return min(having, key=lambda t: (*(_loss(t, objective) for objective in order), t.number))
+
+
+def by_id(results: Results, prefix: str) -> Trial:
+    """The finished trial whose candidate id starts so; raises UnknownName or BadInput."""
+    found = [trial for trial in results.done if trial.candidate_id.startswith(prefix)]
+    if not found:
+        way = "'paretoken front STUDY --all --json' tells their ids."
+        raise UnknownName("finished candidate of this study", prefix, (), way)
+    if len({trial.candidate_id for trial in found}) > 1:
+        raise BadInput(f"{len(found)} candidates of this study start with {prefix!r}: write more.")
+    return found[0]
+
+
+def told(trial: Trial, results: Results) -> str:
+    """A trial's main numbers in one line."""
+    names = columns([trial], [objective.name for objective in results.objectives])
+    return ", ".join(f"{heading(name)} {quantity(trial, name)}" for name in names)
+
+
+def as_json(trial: Trial, results: Results) -> dict[str, Any]:
+    """A trial as plain JSON: what `--json` prints and what the report embeds."""
+    return {
+        "number": trial.number,
+        "candidate": trial.candidate_id,
+        "state": trial.state,
+        "summary": summary(trial.tree),
+        "settings": dict(trial.tree),
+        "quantities": {name: plain(q) for name, q in sorted(trial.quantities.items())},
+        "origin": dict(trial.origin),
+        "front": trial.number in results.front,
+        "indistinguishable": trial.number in results.close,
+        "failure": None
+        if trial.failure is None
+        else {"reason": trial.failure.reason, "detail": trial.failure.detail},
+        "device": trial.environment.device if trial.environment else None,
+        "software": trial.environment.software if trial.environment else None,
+    }
+
+
+def plain(found: Quantity) -> dict[str, Any]:
+    """A quantity as plain JSON; what is not finite becomes null."""
+    return {
+        "value": found.value if math.isfinite(found.value) else None,
+        "spread": found.spread if math.isfinite(found.spread) else None,
+        "samples": found.samples,
+        "unit": found.unit,
+        "higher": found.higher,
+        "comparable": found.comparable,
+        "detail": dict(found.detail),
+    }
+
+
+def summaries(results: Results, trials: Sequence[Trial]) -> tuple[list[str], str]:
+    """`brief` settings of trials; number 0 is called what it always is: plain decoding."""
+    lines, shared = brief(trials)
+    named = [
+        "plain decoding" if trial.number == 0 else line
+        for trial, line in zip(trials, lines, strict=True)
+    ]
+    return named, shared
+
+
+def _speed_first(objectives: tuple[Objective, ...]) -> tuple[Objective, ...]:
+    """The first speed leads: it orders tables, and it is what `best` maximises by default."""
+    speeds = [o for o in objectives if o.name.endswith("_per_s") or o.name == "speedup"]
+    speeds += [o for o in objectives if o.higher]
+    first = speeds[0] if speeds else objectives[0]
+    return (first, *(o for o in objectives if o is not first))
+
+
+def _named(text: str, trials: Sequence[Trial]) -> tuple[Objective, ...]:
+    """The objectives of a list of quantity names, each with the direction it was measured with."""
+    known = {name: q for trial in trials for name, q in trial.quantities.items()}
+    names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    for name in names:
+        if name not in known:
+            raise UnknownName("measured quantity", name, known)
+    return _speed_first(tuple(Objective(n, known[n].unit, known[n].higher, "") for n in names))
+
+
+def _comparable(trials: list[Trial], names: list[str]) -> tuple[list[Trial], str]:
+    """Those measured under the conditions that most share, plain decoding's first; and a note."""
+
+    def conditions(trial: Trial) -> tuple[str, ...]:
+        return tuple(trial.quantities[name].comparable for name in names)
+
+    if not trials:
+        return [], ""
+    plain_ones = [trial for trial in trials if trial.number == 0]
+    most_common = Counter(map(conditions, trials)).most_common(1)[0][0]
+    wanted = conditions(plain_ones[0]) if plain_ones else most_common
+    alike = [trial for trial in trials if conditions(trial) == wanted]
+    left_out = len(trials) - len(alike)
+    if not left_out:
+        return alike, ""
+    return alike, (
+        f"{left_out} of {len(trials)} finished candidates are not compared: they were measured "
+        "under other conditions (device, software, number of samples, extractor or reference)."
+    )
+
+
+def _value(trial: Trial, name: str) -> float:
+    found = trial.quantities.get(name)
+    return math.nan if found is None else found.value
+
+
+def _loss(trial: Trial, objective: Objective) -> float:
+    value = _value(trial, objective.name)
+    return objective.loss(value) if math.isfinite(value) else math.inf
