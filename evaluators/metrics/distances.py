@@ -1,0 +1,83 @@
+"""FID, KID, ISC, precision and recall of one set of features, as torch-fidelity computes them.
+
+Its functions on features are called, never its cache: that one is keyed by names alone and returns
+old numbers when the content behind a name changes.
+
+Sources: KID, Bińkowski et al. (arXiv:1801.01401); ISC, Salimans et al. (arXiv:1606.03498);
+precision and recall, Kynkäänniemi et al. (arXiv:1904.06991); FID is in `frechet`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch_fidelity.metric_isc import (  # type: ignore[import-untyped]
+    KEY_METRIC_ISC_MEAN,
+    isc_features_to_metric,
+)
+from torch_fidelity.metric_kid import (  # type: ignore[import-untyped]
+    KEY_METRIC_KID_MEAN,
+    kid_features_to_metric,
+)
+from torch_fidelity.metric_prc import (  # type: ignore[import-untyped]
+    KEY_METRIC_PRECISION,
+    KEY_METRIC_RECALL,
+    prc_features_to_metric,
+)
+
+from paretoken.evaluators.metrics.features import Features
+from paretoken.evaluators.metrics.frechet import frechet_distance
+from paretoken.evaluators.metrics.reference import Reference
+from paretoken.spaces.errors import BadInput, MeasurementFailed
+
+METRICS = ("fid", "kid", "isc", "precision", "recall")
+SEED = 2020  # of KID's subsets and ISC's shuffle: the same draws for every candidate
+ISC_SPLITS = 10
+KID_SUBSETS = 50
+KID_LARGEST_SUBSET = 1000  # the size of the KID paper; larger ones only cost time
+FEWEST = 2 * ISC_SPLITS  # images: two in each part of ISC
+
+
+def distances(features: Features, reference: Reference) -> dict[str, float]:
+    """Each of METRICS for N generated images against the reference.
+
+    KID: 50 subsets of half of N (of the reference's rows where those are fewer), at most 1,000.
+    Precision and recall: k = 3, against as many rows of the reference as there are images.
+    N < D is fine, but FID is biased upwards by about 1/N, so only equal N compare.
+    Raises BadInput where extractors differ or N is below 20, MeasurementFailed where a metric has
+    no finite value.
+    """
+    n, rows = len(features), torch.from_numpy(reference.rows).double()
+    if features.extractor != reference.extractor:
+        raise BadInput(
+            f"features and reference must come from one extractor, got {features.extractor} and "
+            f"{reference.extractor}: make the reference again with the extractor in use."
+        )
+    if min(n, len(rows)) < FEWEST:
+        raise BadInput(
+            f"the metrics need at least {FEWEST} generated images and rows of the reference, got "
+            f"{n} and {len(rows)}: draw more."
+        )
+    pool = features.pool.double()
+    kid = kid_features_to_metric(
+        pool,
+        rows,
+        kid_subsets=KID_SUBSETS,
+        kid_subset_size=min(min(n, len(rows)) // 2, KID_LARGEST_SUBSET),
+        rng_seed=SEED,
+        verbose=False,
+    )
+    isc = isc_features_to_metric(features.logits, splits=ISC_SPLITS, shuffle=True, rng_seed=SEED)
+    prc = prc_features_to_metric(pool, rows[:n], save_cpu_ram=True, verbose=False)
+    values = {
+        "fid": frechet_distance(features.pool, reference),
+        "kid": kid[KEY_METRIC_KID_MEAN],
+        "isc": isc[KEY_METRIC_ISC_MEAN],
+        "precision": prc[KEY_METRIC_PRECISION],
+        "recall": prc[KEY_METRIC_RECALL],
+    }
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise MeasurementFailed("nan", f"{name} is {value}: look at the images.")
+    return values

@@ -1,0 +1,53 @@
+"""Images as the metrics see them: uint8 pixels, one or three channels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from paretoken.spaces.errors import BadInput, MeasurementFailed
+
+
+def to_uint8(pixels: Tensor, low: float = -1.0, high: float = 1.0) -> Tensor:
+    """Decoder output as uint8 pixels, rounded to the nearest level and clamped.
+
+    pixels: floating [N, C, H, W], `low` is black and `high` white. Raises MeasurementFailed("nan")
+    where a pixel is not finite: a cast to uint8 would turn it into some grey without a word.
+    """
+    _refuse_not_finite(pixels)
+    levels = (pixels.float() - low) * (255.0 / (high - low))
+    return levels.round().clamp(0, 255).to(torch.uint8)
+
+
+def check_images(images: Tensor) -> None:
+    """Raise unless `images` is a filled uint8 [N, 1 or 3, H, W].
+
+    BadInput names the shape or dtype at fault; MeasurementFailed("nan") means that the images are
+    still floating and hold a pixel that is not finite.
+    """
+    if images.is_floating_point():
+        _refuse_not_finite(images)
+    if images.dtype != torch.uint8:
+        raise BadInput(
+            f"images must be uint8, these are {images.dtype}: pass them through images.to_uint8."
+        )
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
+        raise BadInput(
+            f"images must be [N, 1 or 3, H, W] and not empty, these are {list(images.shape)}: "
+            "put the channels second and repeat or drop channels."
+        )
+
+
+def rgb(images: Tensor) -> Tensor:
+    """Three channels: grey images [B, 1, H, W] repeated, colour images as they are."""
+    return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images
+
+
+def _refuse_not_finite(pixels: Tensor) -> None:
+    broken = int((~torch.isfinite(pixels)).sum())
+    if broken:
+        raise MeasurementFailed(
+            "nan",
+            f"{broken} of {pixels.numel()} pixel values are not finite: "
+            "look at the dtype and the logits of this candidate.",
+        )
