@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from paretoken.spaces.component import Component, Part, part
-from paretoken.spaces.errors import BadValue, UnknownName
+from paretoken.spaces.errors import BadInput, BadValue, UnknownName
 from paretoken.spaces.plugins import component
 
 # The JSON side lives in `spaces.settings`, which needs no PyGlove; it is the same thing here.
@@ -29,7 +29,7 @@ class Candidate(Component):
 def to_tree(value: Any) -> Any:
     """The JSON-able tree of a component (or of a plain value, which is returned as it is)."""
     if not isinstance(value, Component):
-        return value
+        return list(value) if isinstance(value, list) else value
     own = {name: to_tree(value.sym_getattr(name)) for name in sorted(value.fields)}
     return own if isinstance(value, Candidate) else {"is": value.tag(), **own}
 
@@ -39,6 +39,8 @@ def from_tree(tree: Mapping[str, Any], kind: str = "") -> Component:
 
     Raises UnknownName for an unknown type or field and BadValue for a value outside its range.
     """
+    if not isinstance(tree, Mapping):
+        raise BadInput(f"one of the {kind or 'candidates'} is an object in JSON, not {tree!r}.")
     cls: type[Component] = component(str(tree.get("is", ""))) if kind else Candidate
     given = {name: value for name, value in tree.items() if name != "is"}
     for name in given:
@@ -50,7 +52,7 @@ def from_tree(tree: Mapping[str, Any], kind: str = "") -> Component:
             chosen = given.get(name, {"is": f"{declared.kind}/{declared.default}"})
             values[name] = from_tree(chosen, declared.kind)
         elif name in given:
-            values[name] = given[name]
+            values[name] = declared.check(given[name], f"{cls.tag()}.{name}")
     try:
         return cls(**values)
     except (ValueError, TypeError) as error:

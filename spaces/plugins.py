@@ -88,6 +88,7 @@ COMPONENT_KINDS = (
 KINDS: dict[str, Plugins] = {
     kind: Plugins(kind, f"paretoken.evaluators.components.{kind}") for kind in COMPONENT_KINDS
 } | {
+    "presets": Plugins("presets", "paretoken.spaces.presets"),
     "workloads": Plugins("workloads", "paretoken.evaluators.workloads"),
     "extractors": Plugins("extractors", "paretoken.evaluators.metrics.extractors"),
     "algorithms": Plugins("algorithms", "paretoken.search.algorithms"),
@@ -105,4 +106,9 @@ def component(tag: str) -> type[Component]:
     found = KINDS[kind].load(name)
     if not (isinstance(found, type) and issubclass(found, Component) and found.kind == kind):
         raise BadInput(f"plug-in {tag!r} is not a component of kind {kind!r}: {found!r}.")
+    if found.tag() != tag:  # what is stored under its tag could not be read back
+        raise BadInput(
+            f"plug-in {tag!r} is defined in a module called {found.__module__!r}: "
+            f"the module's last name and the plug-in's must be the same."
+        )
     return found

@@ -1,0 +1,87 @@
+"""What the Optuna algorithms share: a study in memory, driven by ask and tell, its chance seeded.
+
+Optuna only proposes; what was measured is kept by us, and given back to it when a study is resumed.
+A new sampler is made for every proposal, seeded by the study's seed and the proposal's number:
+this is what makes a resumed search go on as an uninterrupted one would.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from paretoken.search.algorithm import Algorithm, Told
+from paretoken.search.decisions import Decisions, Numbers, Point
+from paretoken.spaces.objectives import Objective
+
+
+class OptunaAlgorithm(Algorithm):
+    """Subclasses say which sampler proposes, and which points a trial asks for."""
+
+    def __init__(self, decisions: Decisions, objectives: Sequence[Objective], seed: int) -> None:
+        super().__init__(decisions, objectives, seed)
+        level = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)  # or it announces the study
+        self._study = optuna.create_study(directions=["minimize"] * len(self.objectives))
+        optuna.logging.set_verbosity(level)
+        self._trials: defaultdict[Numbers, deque[optuna.Trial]] = defaultdict(deque)
+
+    @abstractmethod
+    def sampler(self, seed: int) -> optuna.samplers.BaseSampler:
+        """The sampler of one proposal."""
+
+    @abstractmethod
+    def suggest(self, trial: optuna.Trial) -> Numbers:
+        """Ask the trial for its decisions."""
+
+    def replaying(self, seed: int) -> optuna.samplers.BaseSampler:
+        """The sampler under which a known proposal is given back: it must leave the same traces."""
+        return self.sampler(seed)
+
+    def propose(self, n: int) -> Numbers | None:
+        return self._ask(self.sampler(self._seed(n)))
+
+    def replay(self, n: int, numbers: Numbers) -> None:
+        self._study.enqueue_trial(self.decisions.choices(numbers))
+        self._ask(self.replaying(self._seed(n)))
+
+    def learn(self, told: Told) -> None:
+        trial = self._trials[told.numbers].popleft()
+        if told.losses is None:
+            self._study.tell(trial, state=TrialState.FAIL)
+            return
+        if told.reason:
+            trial.set_constraint("feasible", 1.0)  # more than 0: broken
+        self._study.tell(trial, told.losses)
+
+    def _ask(self, sampler: optuna.samplers.BaseSampler) -> Numbers:
+        self._study.sampler = sampler
+        trial = self._study.ask()
+        numbers = self.suggest(trial)
+        self._trials[numbers].append(trial)
+        return numbers
+
+    def _seed(self, n: int) -> int:
+        return self.chance(n).getrandbits(32)  # as wide as NumPy's seeds are
+
+
+def suggest(trial: optuna.Trial, point: Point) -> Any:
+    """Optuna's choice at a point; increasing options keep their order as an integer index."""
+    if not point.size:
+        return trial.suggest_float(point.name, point.low, point.high, log=point.log)
+    if point.ordered:
+        return trial.suggest_int(point.name, 0, point.size - 1)
+    return trial.suggest_categorical(point.name, range(point.size))
+
+
+def quietly(make: Any, **options: Any) -> Any:
+    """A sampler, made without Optuna's remark that one of its options is experimental."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return make(**options)

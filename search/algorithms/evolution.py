@@ -1,0 +1,99 @@
+"""Evolution by PyGlove: regularized evolution for one objective, its NSGA-II for several.
+
+PyGlove's trial loop is not used: its `Evolution` is asked and told directly. Everything that draws
+is seeded (a seed given to the algorithm alone leaves its mutator unseeded), rewards are negated
+losses (PyGlove maximises), and a study is resumed by replaying it, because the state hangs on the
+metadata of the very DNA that were proposed. What failed or is infeasible has no reward: it is not
+fed back, and joins no population.
+Sources: Real et al., "Regularized evolution for image classifier architecture search" (AAAI 2019);
+Peng et al., "PyGlove" (NeurIPS 2020).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
+from random import Random
+from typing import Any
+
+import pyglove as pg
+
+from paretoken.search.algorithm import Algorithm, Told
+from paretoken.search.decisions import Decisions, Numbers, Point
+from paretoken.spaces.objectives import Objective
+
+# Small, because a measurement takes seconds and studies have tens to hundreds of them.
+_POPULATION = 16
+_TOURNAMENT = 4
+
+
+class Evolution(Algorithm):
+    """Change one decision of a good candidate at a time."""
+
+    def __init__(self, decisions: Decisions, objectives: Sequence[Objective], seed: int) -> None:
+        super().__init__(decisions, objectives, seed)
+        self._rng = self.chance(0)  # of the proposal being made
+        mutator = pg.evolution.Lambda(self._mutate)
+        if len(self.objectives) > 1:
+            made = pg.evolution.nsga2(mutator, _POPULATION, seed)
+        else:
+            made = pg.evolution.regularized_evolution(mutator, _POPULATION, _TOURNAMENT, seed)
+        beginning = pg.geno.dna_generator(self._beginning)()
+        made.rebind(population_init=(beginning, _POPULATION), skip_notification=False)
+        made.setup(decisions.dna_spec)
+        self._evolution = made
+        self._proposed: defaultdict[Numbers, deque[Any]] = defaultdict(deque)
+
+    def propose(self, n: int) -> Numbers | None:
+        dna = self._next(n)
+        numbers = self.decisions.from_dna(dna)
+        self._proposed[numbers].append(dna)
+        return numbers
+
+    def replay(self, n: int, numbers: Numbers) -> None:
+        dna = self._next(n)
+        if self.decisions.from_dna(dna) != numbers:  # answers had arrived in another order then
+            given = self.decisions.dna(numbers)
+            for key, value in dna.metadata.items():
+                given.set_metadata(key, value)
+            dna = given
+        self._proposed[numbers].append(dna)
+
+    def learn(self, told: Told) -> None:
+        dna = self._proposed[told.numbers].popleft()
+        if told.losses is not None and not told.reason:
+            rewards = tuple(-loss for loss in told.losses)
+            self._evolution.feedback(dna, rewards if len(rewards) > 1 else rewards[0])
+
+    def _next(self, n: int) -> Any:
+        self._rng = self.chance(n)
+        return self._evolution.propose()
+
+    def _beginning(self, spec: Any) -> Iterator[Any]:
+        while True:
+            yield self.decisions.dna(self.decisions.random(self._rng))
+
+    def _mutate(self, parents: list[pg.DNA]) -> list[pg.DNA]:
+        every = map(self.decisions.from_dna, parents)
+        return [self.decisions.dna(mutated(self.decisions, one, self._rng)) for one in every]
+
+
+def mutated(decisions: Decisions, numbers: Numbers, rng: Random) -> Numbers:
+    """The numbers with one live decision taken differently, and what that opens drawn at random."""
+    old = decisions.choices(numbers)
+    changeable = [point.name for point in decisions.points if point.name in old and point.size != 1]
+    picked = rng.choice(changeable) if changeable else ""
+
+    def choose(point: Point) -> float:
+        if point.name not in old:
+            return point.draw(rng)
+        if point.name != picked:
+            return old[point.name]
+        if not point.size:
+            return point.draw(rng)
+        return (old[picked] + 1 + rng.randrange(point.size - 1)) % point.size
+
+    return decisions.decide(choose)
+
+
+plugin = Evolution
