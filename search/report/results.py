@@ -82,7 +82,7 @@ def judge(info: StudyInfo, trials: Sequence[Trial], objectives: str = "") -> Res
 def choose(results: Results, where: str = "", maximize: str = "", minimize: str = "") -> Trial:
     """The one trial to take: the best of those that meet `where`, by default the fastest.
 
-    Ties go to the better second objective, then to the earlier trial. Raises NothingMatches.
+    Ties go to the objectives in their order, then to the earlier trial. Raises NothingMatches.
     """
     if maximize and minimize:
         raise BadInput("choose one of --maximize and --minimize: a best needs one direction.")
@@ -99,7 +99,7 @@ def choose(results: Results, where: str = "", maximize: str = "", minimize: str 
         raise NothingMatches(
             f"none of the {len(found)} trials that meet the condition has {first.name!r}."
         )
-    order = (first, *results.objectives[1:])
+    order = (first, *results.objectives)
     return min(having, key=lambda t: (*(_loss(t, objective) for objective in order), t.number))
 
 
