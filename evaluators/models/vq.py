@@ -1,0 +1,244 @@
+"""LlamaGen's VQ tokenizer, with the official parameter names and its widths as parameters.
+
+A convolutional autoencoder with a codebook on the unit sphere: encoder vectors and codebook rows
+are L2-normalised before the nearest-neighbour search, and decoding looks up the normalised row.
+Source: Sun et al. (2024, arXiv:2406.06525), after Esser et al., VQGAN (2021, arXiv:2012.09841).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+# The official code keeps the last so many code ids to report usage; the buffer is in checkpoints.
+_USAGE_BUFFER = 65536
+
+
+@dataclass(frozen=True)
+class TokenizerConfig:
+    """Sizes of one tokenizer; the defaults are VQ-16. Each multiplier but the last halves the grid."""
+
+    image_channels: int = 3
+    channels: int = 128
+    multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)
+    blocks: int = 2
+    z_channels: int = 256
+    codebook: int = 16384
+    code_dim: int = 8
+    commitment: float = 0.25
+
+    @property
+    def stride(self) -> int:
+        """Pixels along one side of a token."""
+        return int(2 ** (len(self.multipliers) - 1))
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(32, channels, eps=1e-6)
+
+
+def _conv(inputs: int, outputs: int, size: int = 3) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, size, padding=size // 2)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions behind norm and swish, added to the stream."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.norm1, self.conv1 = _norm(inputs), _conv(inputs, outputs)
+        self.norm2, self.conv2 = _norm(outputs), _conv(outputs, outputs)
+        if inputs != outputs:
+            self.nin_shortcut = _conv(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv1(functional.silu(self.norm1(x)))
+        h = self.conv2(functional.silu(self.norm2(h)))
+        if hasattr(self, "nin_shortcut"):
+            x = self.nin_shortcut(x)
+        return x + h
+
+
+class AttentionBlock(nn.Module):
+    """Single-head attention over all pixels, added to the stream."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = _norm(channels)
+        self.q, self.k = _conv(channels, channels, 1), _conv(channels, channels, 1)
+        self.v, self.proj_out = _conv(channels, channels, 1), _conv(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.norm(x)
+        q, k, v = (layer(h).flatten(2).transpose(1, 2) for layer in (self.q, self.k, self.v))
+        mixed = functional.scaled_dot_product_attention(q, k, v)
+        added: Tensor = self.proj_out(mixed.transpose(1, 2).reshape(x.shape))
+        return x + added
+
+
+class Level(nn.Module):
+    """The blocks of one resolution, and the way to the next."""
+
+    def __init__(self, inputs: int, outputs: int, blocks: int, attention: bool) -> None:
+        super().__init__()
+        self.res = nn.ModuleList(
+            ResidualBlock(inputs if i == 0 else outputs, outputs) for i in range(blocks)
+        )
+        self.attn = nn.ModuleList(AttentionBlock(outputs) for _ in range(blocks if attention else 0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for i, block in enumerate(self.res):
+            x = block(x)
+            if len(self.attn):
+                x = self.attn[i](x)
+        if hasattr(self, "downsample"):
+            x = self.downsample(x)
+        if hasattr(self, "upsample"):
+            x = self.upsample(x)
+        return x
+
+
+class Downsample(nn.Module):
+    """Halve the grid: pad right and bottom by one, 3x3 convolution with stride 2."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.conv(functional.pad(x, (0, 1, 0, 1)))
+        return out
+
+
+class Upsample(nn.Module):
+    """Double the grid: nearest neighbour, then a 3x3 convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = _conv(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.conv(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return out
+
+
+def _middle(channels: int) -> nn.ModuleList:
+    return nn.ModuleList(
+        [
+            ResidualBlock(channels, channels),
+            AttentionBlock(channels),
+            ResidualBlock(channels, channels),
+        ]
+    )
+
+
+class Encoder(nn.Module):
+    """Image [B, C, H, W] -> features [B, z_channels, H / stride, W / stride]."""
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__()
+        widths = [config.channels * m for m in config.multipliers]
+        self.conv_in = _conv(config.image_channels, config.channels)
+        self.conv_blocks = nn.ModuleList()
+        for i, width in enumerate(widths):
+            lowest = i == len(widths) - 1
+            level = Level(widths[i - 1] if i else config.channels, width, config.blocks, lowest)
+            if not lowest:
+                level.downsample = Downsample(width)
+            self.conv_blocks.append(level)
+        self.mid = _middle(widths[-1])
+        self.norm_out, self.conv_out = _norm(widths[-1]), _conv(widths[-1], config.z_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv_in(x)
+        for layer in (*self.conv_blocks, *self.mid):
+            x = layer(x)
+        out: Tensor = self.conv_out(functional.silu(self.norm_out(x)))
+        return out
+
+
+class Decoder(nn.Module):
+    """Features [B, z_channels, h, w] -> image [B, C, h * stride, w * stride]."""
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__()
+        widths = [config.channels * m for m in config.multipliers]
+        self.conv_in = _conv(config.z_channels, widths[-1])
+        self.mid = _middle(widths[-1])
+        self.conv_blocks = nn.ModuleList()
+        inputs = widths[-1]
+        for i in reversed(range(len(widths))):
+            level = Level(inputs, widths[i], config.blocks + 1, i == len(widths) - 1)
+            inputs = widths[i]
+            if i:
+                level.upsample = Upsample(inputs)
+            self.conv_blocks.append(level)
+        self.norm_out, self.conv_out = _norm(inputs), _conv(inputs, config.image_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv_in(x)
+        for layer in (*self.mid, *self.conv_blocks):
+            x = layer(x)
+        out: Tensor = self.conv_out(functional.silu(self.norm_out(x)))
+        return out
+
+
+class Quantizer(nn.Module):
+    """The codebook: K rows of code_dim, used L2-normalised."""
+
+    codebook_used: Tensor
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(config.codebook, config.code_dim)
+        nn.init.normal_(self.embedding.weight)
+        self.register_buffer("codebook_used", torch.zeros(_USAGE_BUFFER))
+
+    def rows(self) -> Tensor:
+        """The normalised codebook [K, code_dim]."""
+        return functional.normalize(self.embedding.weight, dim=-1)
+
+    def nearest(self, z: Tensor) -> Tensor:
+        """Code ids [..., ] of normalised vectors z [..., code_dim]: largest inner product."""
+        return (z @ self.rows().to(z.dtype).T).argmax(-1)
+
+
+class Tokenizer(nn.Module):
+    """Images to tokens and back."""
+
+    def __init__(self, config: TokenizerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder, self.decoder = Encoder(config), Decoder(config)
+        self.quantize = Quantizer(config)
+        self.quant_conv = _conv(config.z_channels, config.code_dim, 1)
+        self.post_quant_conv = _conv(config.code_dim, config.z_channels, 1)
+
+    def directions(self, images: Tensor) -> Tensor:
+        """Unit encoder vectors [B, h, w, code_dim] of images [B, C, H, W] in [-1, 1], in float32 or
+        wider: near-ties between codes must not be decided by half precision."""
+        z = self.quant_conv(self.encoder(images)).movedim(1, -1)
+        return functional.normalize(z.to(torch.promote_types(z.dtype, torch.float32)), dim=-1)
+
+    def reconstruct(self, codes: Tensor) -> Tensor:
+        """Images [B, C, H, W], about [-1, 1], of quantised vectors [B, h, w, code_dim]."""
+        features = self.post_quant_conv(codes.movedim(-1, 1))
+        images: Tensor = self.decoder(features)
+        return images
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Tokens [B, h * w] int64 of images [B, C, H, W] in [-1, 1], in raster order."""
+        return self.quantize.nearest(self.directions(images)).flatten(1)
+
+    def decode(self, tokens: Tensor, height: int, width: int) -> Tensor:
+        """Images [B, C, H, W], about [-1, 1], of tokens [B, height * width]."""
+        codes = self.quantize.rows()[tokens].unflatten(1, (height, width))
+        return self.reconstruct(codes)
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Pixels 0 … 255 of images about [-1, 1]: clamp(127.5 x + 128), truncated as officially."""
+    return (127.5 * images + 128.0).clamp(0, 255).to(torch.uint8)

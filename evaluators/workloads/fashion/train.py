@@ -1,0 +1,101 @@
+"""Train the model that the workload `fashion` ships: tokenizer, then transformer, then export.
+
+    python -m paretoken.evaluators.workloads.fashion.train --out build/fashion --minutes 8.5
+
+Seeded and restartable: the same command goes on where the last one stopped. The whole takes under
+twelve minutes on one H100. `card.py` measures the result and writes the model card.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from safetensors.torch import save_file
+
+from paretoken.evaluators.models.llamagen import Transformer
+from paretoken.evaluators.models.vq import Tokenizer
+from paretoken.evaluators.workloads.fashion import data, tokenizer_training, transformer_training
+from paretoken.evaluators.workloads.fashion.resumable import OutOfTime, Run
+from paretoken.evaluators.workloads.fashion.views import VIEWS
+from paretoken.spaces.errors import ParetokenError
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="Checkpoint and result go here.")],
+    folder: Annotated[Path, typer.Option("--data", help="The .gz files.")] = data.DEBIAN,
+    minutes: Annotated[float | None, typer.Option(help="Stop after this long; rerun to go on.")] = None,
+    tokenizer_steps: int = 8000,
+    transformer_steps: int = 36000,
+    batch: int = 256,
+    limit: Annotated[int | None, typer.Option(help="Use fewer pictures (to try the script).")] = None,
+    views: Annotated[int, typer.Option(help="Views of each picture, at most 50.")] = len(VIEWS),
+    seed: int = 0,
+    device: str = "cuda" if torch.cuda.is_available() else "cpu",
+) -> None:
+    """Train on Fashion-MNIST and write tokenizer.safetensors and transformer.safetensors."""
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.benchmark = True
+    begun = time.monotonic()
+    try:
+        run = Run(out, minutes)
+        images, classes = (t[:limit].to(device) for t in data.load("train", folder))
+        test_images, test_classes = (t[:limit].to(device) for t in data.load("test", folder))
+        tokenizer = _tokenizer(run, images, tokenizer_steps, batch, seed)
+        figures = tokenizer_training.reconstruction_figures(tokenizer, test_images)
+        typer.echo(f"tokenizer done: {figures}")
+        save(tokenizer, out / "tokenizer.safetensors", seed=seed, steps=tokenizer_steps, **figures)
+        test = _encode(tokenizer, test_images)
+        tokens = transformer_training.tokens_of_views(tokenizer, images, views)
+        typer.echo(f"{tokens.shape[0]} views tokenised, {time.monotonic() - begun:.0f} s")
+        transformer = transformer_training.train(
+            tokens, classes, (test, test_classes), transformer_steps, batch, seed, run, typer.echo
+        )
+        nll = transformer_training.score(transformer, test, test_classes)
+        typer.echo(f"transformer done: test {nll:.4f} nats/token with the weights as shipped")
+        save(
+            transformer, out / "transformer.safetensors",
+            seed=seed, steps=transformer_steps, test_nll=nll,
+        )  # fmt: skip
+    except OutOfTime:
+        typer.echo(f"time is up after {time.monotonic() - begun:.0f} s: run the same command to go on")
+    except ParetokenError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(error.exit_code) from None
+
+
+def _tokenizer(
+    run: Run, images: torch.Tensor, steps: int, batch: int, seed: int
+) -> Tokenizer:
+    """The trained tokenizer, from the checkpoint if it is finished already."""
+    if "tokenizer_done" in run.state:
+        tokenizer = Tokenizer(tokenizer_training.CONFIG)
+        tokenizer.load_state_dict(run.state["tokenizer_done"])
+        return tokenizer.to(images.device).eval().requires_grad_(False)
+    tokenizer = tokenizer_training.train(images, steps, batch, seed, run, typer.echo)
+    run.state = {"tokenizer_done": tokenizer.state_dict()}
+    run.save()
+    return tokenizer
+
+
+@torch.inference_mode()
+def _encode(tokenizer: Tokenizer, images: torch.Tensor) -> torch.Tensor:
+    """Tokens in float32, as a user would get them."""
+    return torch.cat([tokenizer.encode(data.pixels(part)) for part in images.split(1000)])
+
+
+def save(model: Transformer | Tokenizer, path: Path, **facts: float) -> None:
+    """Write bfloat16 weights with the configuration and what is known about them."""
+    weights = {k: v.bfloat16().contiguous().cpu() for k, v in model.state_dict().items()}
+    described = {"config": json.dumps(asdict(model.config)), "facts": json.dumps(facts)}
+    save_file(weights, path, metadata=described)
+    typer.echo(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    typer.run(main)
