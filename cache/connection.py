@@ -1,0 +1,170 @@
+"""An open database: pragmas, transactions, and migration to the newest schema on opening.
+
+SQLite transactions are begun by us: BEGIN IMMEDIATE where something will be written (waiting for
+the other writers first, so that no transaction fails half-way for a lock), BEGIN where not.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.orm import Session
+
+from paretoken.cache.address import Address
+from paretoken.cache.schema import REVISION, VERSION_TABLE, from_json, to_json
+from paretoken.spaces.errors import BadInput, Unreadable
+
+_PATIENCE_S = 30.0
+_MIGRATION_LOCK = 0x70617265746F6B  # any fixed number: "paretok" in ASCII
+
+
+class Database:
+    """A store's database at the newest schema; raises Unreadable or BadInput, never a driver's."""
+
+    def __init__(self, address: Address, create: bool) -> None:
+        """Open, and migrate where needed. create: whether a missing store is made."""
+        self.address = address
+        if address.is_sqlite:
+            address.check_file(create)
+        self._reader = self._engine()
+        self._writer = self._reader.execution_options(writes=True)
+        try:
+            self._settle(create)
+        except BaseException:
+            self.close()
+            raise
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session that sees one state of the store."""
+        with self._translated(), Session(self._reader) as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A session committed as one transaction at the end, or not at all."""
+        with self._translated(), Session(self._writer) as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        """Let go of the database; the last one out folds SQLite's log into the file."""
+        self._reader.dispose()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except IntegrityError as error:
+            said = " ".join(str(error.orig).split())
+            raise BadInput(f"{self.address.shown} does not take this: {said}.") from error
+        except (DBAPIError, sqlite3.Error) as error:
+            raise self.address.unreadable(error) from error
+
+    def _engine(self) -> Engine:
+        sqlite = self.address.is_sqlite
+        arguments: dict[str, Any] = {"timeout": _PATIENCE_S} if sqlite else {}
+        try:
+            engine = create_engine(
+                self.address.url,
+                connect_args=arguments,
+                json_serializer=to_json,
+                json_deserializer=from_json,
+            )
+        except ModuleNotFoundError as error:
+            raise BadInput(
+                "a store on PostgreSQL needs its driver: pip install 'psycopg[binary]'."
+            ) from error
+        if sqlite:
+            event.listen(engine, "connect", _prepare_sqlite)
+            event.listen(engine, "begin", _begin_sqlite)
+        return engine
+
+    def _settle(self, create: bool) -> None:
+        """Bring the schema to the newest revision; leave what is no store of ours untouched."""
+        with self._translated(), self._reader.connect() as connection:
+            revision = self._revision(connection)
+            if self.address.is_sqlite:
+                pages, page_bytes = (
+                    int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
+                    for name in ("page_count", "page_size")
+                )
+                self.address.check_length(pages * page_bytes)
+        if revision is None and not create:
+            raise self.address.missing()
+        if self.address.is_sqlite and create:
+            with self._translated():
+                _use_write_ahead_log(self.address.path)
+        if revision == REVISION and not create:
+            return
+        with self._translated(), self._writer.begin() as connection:
+            if not self.address.is_sqlite:
+                lock = text("SELECT pg_advisory_xact_lock(:lock)")
+                connection.execute(lock, {"lock": _MIGRATION_LOCK})
+            if self._revision(connection) != REVISION:  # nobody did it while we waited
+                _upgrade(connection)
+
+    def _revision(self, connection: Connection) -> str | None:
+        """The stored schema's revision, None for an empty database."""
+        tables = inspect(connection).get_table_names()
+        if VERSION_TABLE not in tables:
+            if tables:
+                raise Unreadable(
+                    f"{self.address.shown} belongs to something else (its tables: "
+                    f"{', '.join(sorted(tables)[:5])}) and is left as it is: "
+                    "name another store with --store or PARETOKEN_STORE."
+                )
+            return None
+        found = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
+        revision = None if found is None else str(found)
+        if revision is not None and revision > REVISION:
+            raise Unreadable(
+                f"{self.address.shown} was written by a newer paretoken (schema {revision}; this "
+                f"one knows {REVISION}): upgrade with `pip install -U paretoken`, "
+                "or name another store with --store or PARETOKEN_STORE."
+            )
+        return revision
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # Python's module must not begin transactions itself
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _use_write_ahead_log(path: Path) -> None:
+    """Switch the file to WAL, which stays with it. SQLite does not wait for locks here: we do."""
+    give_up = time.monotonic() + _PATIENCE_S
+    with closing(sqlite3.connect(path, timeout=_PATIENCE_S)) as connection:
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL").fetchone()
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > give_up:
+                    raise
+                time.sleep(0.01)
+
+
+def _upgrade(connection: Connection) -> None:
+    """Run the missing migrations in the transaction of `connection`."""
+    # Costs a third of a second to import, and opening an up-to-date store does not need it.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    folder = Path(__file__).parent / "migrations"
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,81 @@
+"""Studies in and out of the database."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from paretoken.cache.observations import check_seed, now
+from paretoken.cache.schema import StudyRow, TrialRow
+from paretoken.spaces.errors import BadInput, BadValue, UnknownName
+from paretoken.spaces.objectives import Objective
+from paretoken.spaces.records import StudyInfo
+
+STATES = ("done", "failed", "pending")
+
+
+def insert_study(session: Session, info: StudyInfo) -> None:
+    """Add a study; raises BadInput where the name is taken or is not one line of text."""
+    if not info.name.strip() or not info.name.isprintable():
+        raise BadValue(f"a study's name is one line of text; it cannot be {info.name!r}.")
+    if session.scalar(select(StudyRow.id).where(StudyRow.name == info.name)) is not None:
+        raise BadInput(
+            f"there is a study called {info.name!r} already: "
+            "continue it with --resume, or give this one another name with --study."
+        )
+    session.add(
+        StudyRow(
+            name=info.name,
+            workload=info.workload,
+            algorithm=info.algorithm,
+            seed=check_seed(info.seed),
+            space=info.space,
+            objectives=[asdict(objective) for objective in info.objectives],
+            options=info.options,
+            created=info.created or now(),
+        )
+    )
+
+
+def study_row(session: Session, name: str) -> StudyRow:
+    """The study of that name; raises UnknownName with the known ones."""
+    row = session.scalar(select(StudyRow).where(StudyRow.name == name))
+    if row is None:
+        names = session.scalars(select(StudyRow.name))
+        raise UnknownName("study", name, names, "`paretoken studies` lists them.")
+    return row
+
+
+def study_info(row: StudyRow) -> StudyInfo:
+    """The record of a row."""
+    return StudyInfo(
+        name=row.name,
+        workload=row.workload,
+        algorithm=row.algorithm,
+        seed=row.seed,
+        space=row.space,
+        objectives=study_objectives(row),
+        options=row.options,
+        created=row.created,
+    )
+
+
+def study_objectives(row: StudyRow) -> tuple[Objective, ...]:
+    """What the study wants, in its order."""
+    return tuple(Objective(**fields) for fields in row.objectives)
+
+
+def all_studies(session: Session) -> list[tuple[StudyInfo, dict[str, int]]]:
+    """Every study in the order they were made, with its number of trials in each state."""
+    counted = session.execute(
+        select(TrialRow.study_id, TrialRow.state, func.count()).group_by(
+            TrialRow.study_id, TrialRow.state
+        )
+    )
+    counts = {(study_id, state): count for study_id, state, count in counted}
+    return [
+        (study_info(row), {state: counts.get((row.id, state), 0) for state in STATES})
+        for row in session.scalars(select(StudyRow).order_by(StudyRow.id))
+    ]

@@ -1,0 +1,142 @@
+"""A study's trials as records: rows put together, and the speed-up over trial 0 worked out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+from sqlalchemy import func, select, union
+from sqlalchemy.orm import Session
+
+from paretoken.cache.observations import read_quantities
+from paretoken.cache.schema import (
+    CandidateRow,
+    EnvironmentRow,
+    FailureRow,
+    MeasurementRow,
+    TrialRow,
+)
+from paretoken.spaces.objectives import Objective
+from paretoken.spaces.records import Environment, Failure, Quantity, Trial
+from paretoken.spaces.settings import loads
+
+SPEEDUP = "speedup"
+# What a speed-up is the ratio of, where the study's objectives do not say.
+_SPEEDS = ("images_per_s", "tokens_per_s")
+
+
+def read_trials(session: Session, study_id: int, objectives: Iterable[Objective]) -> list[Trial]:
+    """Every trial of a study in number order, in two queries however many there are."""
+    measured = _read_quantities(session, study_id)
+    rows = session.connection().execute(
+        select(
+            TrialRow.number,
+            TrialRow.candidate_id,
+            CandidateRow.json,
+            TrialRow.numbers,
+            TrialRow.state,
+            TrialRow.origins,
+            TrialRow.quality_id,
+            TrialRow.speed_id,
+            EnvironmentRow.device,
+            EnvironmentRow.software,
+            EnvironmentRow.commit,
+            FailureRow.reason,
+            FailureRow.detail,
+            FailureRow.traceback,
+        )
+        .join(CandidateRow, TrialRow.candidate_id == CandidateRow.id)
+        .outerjoin(
+            MeasurementRow,
+            MeasurementRow.id == func.coalesce(TrialRow.speed_id, TrialRow.quality_id),
+        )
+        .outerjoin(EnvironmentRow, MeasurementRow.environment_id == EnvironmentRow.id)
+        .outerjoin(FailureRow, FailureRow.trial_id == TrialRow.id)
+        .where(TrialRow.study_id == study_id)
+        .order_by(TrialRow.number, FailureRow.id)
+    )
+    speedups = Speedups(objectives)
+    trials: dict[int, Trial] = {}
+    for number, candidate_id, json, numbers, state, origins, quality_id, speed_id, *rest in rows:
+        device, software, commit, reason, detail, traceback = rest
+        environment = None if device is None else Environment(device, software, commit)
+        speeds = measured.get(speed_id, {})
+        quantities = {
+            **measured.get(quality_id, {}),
+            **speeds,
+            **speedups.of(number, speed_id, speeds, environment),
+        }
+        trials[number] = Trial(  # of several failures the last stays
+            number=number,
+            candidate_id=candidate_id,
+            tree=loads(json),
+            numbers=tuple(numbers),
+            state=state,
+            quantities=quantities,
+            origin=origins,
+            failure=None if reason is None else Failure(reason, detail, traceback),
+            environment=environment,
+        )
+    return list(trials.values())
+
+
+def _read_quantities(session: Session, study_id: int) -> dict[int | None, dict[str, Quantity]]:
+    used = union(
+        select(TrialRow.quality_id).where(TrialRow.study_id == study_id),
+        select(TrialRow.speed_id).where(TrialRow.study_id == study_id),
+    )
+    return dict(read_quantities(session, used.subquery()).items())
+
+
+class Speedups:
+    """How many times as fast as trial 0 each trial is; feed it the trials in number order."""
+
+    def __init__(self, objectives: Iterable[Objective]) -> None:
+        named = [objective.name for objective in objectives if objective.name in _SPEEDS]
+        self._speeds = (*named, *_SPEEDS)
+        self._plain: Quantity | None = None
+        self._plain_id: int | None = None
+        self._plain_environment: Environment | None = None
+
+    def of(
+        self,
+        number: int,
+        speed_id: int | None,
+        quantities: Mapping[str, Quantity],
+        environment: Environment | None,
+    ) -> dict[str, Quantity]:
+        """{"speedup": …}, or {} where there is no speed of the same device and software.
+
+        The spread is of first order, the two speeds independent: (r s/v)^2 + (r s0/v0)^2, where
+        r = v/v0. Trial 0, and whoever shares its measurement, is exactly 1.
+        """
+        if number == 0:
+            self._plain = next((quantities[n] for n in self._speeds if n in quantities), None)
+            self._plain_id, self._plain_environment = speed_id, environment
+        plain = self._plain
+        if plain is None or not plain.value or plain.name not in quantities:
+            return {}
+        if not _speeds_compare(environment, self._plain_environment):
+            return {}
+        speed = quantities[plain.name]
+        ratio, spread = 1.0, 0.0
+        if speed_id != self._plain_id:
+            ratio = speed.value / plain.value
+            spread = math.hypot(speed.spread / plain.value, ratio * plain.spread / plain.value)
+        derived = Quantity(
+            name=SPEEDUP,
+            value=ratio,
+            spread=spread,
+            samples=min(speed.samples, plain.samples),
+            unit="x",
+            higher=speed.higher,
+            comparable=speed.comparable,
+            detail={"of": plain.name, "against": "trial 0"},
+        )
+        return {SPEEDUP: derived}
+
+
+def _speeds_compare(one: Environment | None, other: Environment | None) -> bool:
+    if one is None or other is None:
+        return False
+    return (one.device, one.software) == (other.device, other.software)
