@@ -39,10 +39,11 @@ def loads(text: str) -> Tree:
             f"settings have schema {found!r}, but this version reads schema {SCHEMA}: "
             "export them again."
         )
-    tree: Tree = document.get("candidate")
+    tree: Any = document.get("candidate")
     if not isinstance(tree, dict):
         raise BadInput("settings have no 'candidate' object: export them again.")
-    return tree
+    settings: Tree = tree
+    return settings
 
 
 def summary(tree: Mapping[str, Any]) -> str:
