@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +16,7 @@ def run(
     kind: Annotated[str, typer.Argument(help="One kind only, e.g. verifiers.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """List the plug-ins by kind, each with its first sentence, or with why it does not load.
+    """List the plug-ins by kind, each with its first line, or with why it does not load.
 
     One file in a folder is one plug-in; other packages add theirs as entry points of the group
     'paretoken.KIND'.
@@ -68,18 +69,19 @@ def _listed(kind: str) -> list[dict[str, Any]]:
         {
             "kind": kind,
             "name": name,
-            "doc": "" if isinstance(plugin, Exception) else _sentence(plugin),
+            "doc": "" if isinstance(plugin, Exception) else _sentence(kind, name, plugin),
             "error": _reason(plugin) if isinstance(plugin, Exception) else None,
         }
         for name, plugin in working
     ]
 
 
-def _sentence(plugin: Any) -> str:
-    """The first line of the plug-in's documentation; of its module's if it has none of its own."""
-    own = plugin.__doc__ if inspect.isclass(plugin) else type(plugin).__doc__
-    module = inspect.getmodule(plugin if inspect.isclass(plugin) else type(plugin))
-    text = own or getattr(module, "__doc__", "") or ""
+def _sentence(kind: str, name: str, plugin: Any) -> str:
+    """The first line about a plug-in: its file's, or its own where it comes from elsewhere."""
+    from paretoken.spaces.plugins import KINDS
+
+    module = sys.modules.get(f"{KINDS[kind].package}.{name}") or inspect.getmodule(plugin)
+    text = getattr(module, "__doc__", None) or inspect.getdoc(plugin) or ""
     return text.strip().partition("\n")[0]
 
 

@@ -6,13 +6,15 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from paretoken.search.cli.main import COMMANDS
+from paretoken.spaces.plugins import KINDS
 
 Cli = Callable[..., Any]
 PLAIN_ID = "a9a22d960d00"
@@ -155,6 +157,23 @@ def test_show_tells_everything_about_a_candidate(cli: Cli, url: str) -> None:
     assert found["settings"]["decoder"]["verifier"] == {"is": "verifiers/grouped", "size": 4}
     text = cli("show", identity[:8]).out
     assert "size = 4" in text and "images_per_s" in text and "demo (number 4)" in text
+
+
+def test_plugins_tell_what_they_are_or_why_they_do_not_load(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (exporter,) = json.loads(cli("plugins", "exporters", "--json").out)
+    assert exporter["name"] == "json" and exporter["error"] is None
+    assert exporter["doc"].startswith("paretoken's own settings")
+
+    def broken() -> Iterator[tuple[str, Any]]:
+        yield "torn", ImportError("no module\ncalled x")
+
+    monkeypatch.setitem(KINDS, "workloads", SimpleNamespace(package="p", working=broken))
+    (torn,) = json.loads(cli("workloads", "--json").out)
+    assert torn["error"] == "ImportError: no module called x"
+    ran = cli("workloads")
+    assert ran.code == 0 and "does not load: ImportError" in ran.out
 
 
 _ABSENT = ("torch", "ray", "optuna", "transformers", "pyglove", "alembic")
