@@ -69,6 +69,12 @@ class Average:
         torch._foreach_lerp_(self.values, [p.detach().float() for p in self._of], 1 - decay)
 
     @torch.no_grad()
+    def adopt(self) -> None:
+        """Make the average the model. What is frozen from here on then equals its average for good."""
+        for parameter, value in zip(self._of, self.values, strict=True):
+            parameter.copy_(value)
+
+    @torch.no_grad()
     def swap(self) -> None:
         """Exchange the model's parameters with the average; call again to undo."""
         for parameter, value in zip(self._of, self.values, strict=True):

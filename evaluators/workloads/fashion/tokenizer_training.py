@@ -61,7 +61,7 @@ def train(
             }  # fmt: skip
             run.pause()
         if step == freeze:
-            average.swap()  # the averaged encoder and codebook are the ones that stay
+            average.adopt()  # the averaged encoder and codebook are the ones that stay
             _freeze(model)
         for group in optimizer.param_groups:
             group["lr"] = PEAK_RATE * cosine(step, steps, warm_up=min(300, steps))
