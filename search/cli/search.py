@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from typing import Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from paretoken.search.cli.options import DEFAULT_STORE, AsJson, Settings, Store, pairs
+from paretoken.spaces.errors import ParetokenError
+
+if TYPE_CHECKING:
+    from paretoken.cache.store import Store as OpenStore
+    from paretoken.search.loop import Plan
 
 _LIMITS, _MEASURING, _SPACE = "How long", "How it is measured", "What may vary"
 _DEFAULT_TRIALS = 30
@@ -156,41 +162,40 @@ def run(
             with watching(out, lambda: opened.study(study)) as watcher:
                 search(plan, opened, watcher)
         except KeyboardInterrupt:
-            _say_what_is_kept(opened, workload, study, store)
+            _say_what_is_kept(opened, plan, _option(store))
             raise typer.Exit(130) from None
         results = read(opened, study)
     if as_json:
         print_json(results)
         return
     print_results(results, out)
-    where = "" if store == DEFAULT_STORE else f" --store {shlex.quote(_shown(store))}"
+    name, where_it_is = shlex.quote(study), _option(store)
     out.print(
-        f"\nnext:  paretoken report {study} --out report.html{where}\n"
-        f"       paretoken export {study} --where 'speedup >= 2' --to json --out tuned.json{where}",
+        f"\nnext:  paretoken report {name} --out report.html{where_it_is}\n"
+        f"       paretoken export {name} --where 'speedup >= 2' --out tuned.json{where_it_is}",
         markup=False,
         soft_wrap=True,
     )
 
 
-def _say_what_is_kept(opened: object, workload: str, study: str, store: str) -> None:
-    import sys
-
-    from paretoken.cache.store import Store as OpenStore
-    from paretoken.spaces.errors import ParetokenError
-
-    assert isinstance(opened, OpenStore)
+def _say_what_is_kept(opened: OpenStore, plan: Plan, where: str) -> None:
+    """After Ctrl-C: how much there is, and the command that goes on."""
     try:
-        done = sum(trial.state == "done" for trial in opened.trials(study))
+        done = sum(trial.state == "done" for trial in opened.trials(plan.study))
     except ParetokenError:  # stopped before the study was stored
         done = 0
-    where = "" if store == DEFAULT_STORE else f" --store {shlex.quote(_shown(store))}"
+    limits = f" --trials {plan.trials}" if plan.trials else ""
+    limits += f" --minutes {plan.minutes:g}" if plan.minutes else ""
     print(
-        f"stopped: {done} finished candidates are kept in {_shown(store)}. Continue with:\n"
-        f"  paretoken search {workload} --study {shlex.quote(study)} --resume{where}",
+        f"stopped: {done} finished candidates are kept. Continue with:\n"
+        f"  paretoken search {plan.workload} --study {shlex.quote(plan.study)} --resume"
+        f"{limits}{where}",
         file=sys.stderr,
     )
 
 
-def _shown(store: str) -> str:
-    """The store's URL, or a stand-in where it may hold a password."""
-    return "$PARETOKEN_STORE" if "@" in store else store
+def _option(store: str) -> str:
+    """The --store that a suggested command needs: none for the default, never a password."""
+    from paretoken.cache.address import Address
+
+    return "" if store == DEFAULT_STORE else f" --store {shlex.quote(Address.parse(store).shown)}"

@@ -98,7 +98,8 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(
     ran = cli("search", "fashion", "--study", "demo")
     assert ran.code == 130 and not ran.out
     assert "7 finished candidates are kept" in ran.err
-    assert f"paretoken search fashion --study demo --resume --store {url}" in ran.err
+    again = f"paretoken search fashion --study demo --resume --trials 30 --store {url}"
+    assert again in ran.err
     ran = cli("search", "fashion", "--study", "new")
     assert ran.code == 130 and "0 finished" in ran.err
 
