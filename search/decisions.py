@@ -100,7 +100,8 @@ class Decisions:
         """The numbers that come of asking `choose` at every live decision, in order.
 
         It answers with an index below the point's size, or a float. The slots of a `manyof` are
-        points of one fixed size, folded onto the values still legal, so every answer is valid.
+        points of one fixed size, folded onto the values still legal: every answer is valid, and
+        several may mean the same.
         """
         return tuple(self._root.decide(choose))
 
@@ -142,7 +143,7 @@ class _Node:
         yield from ()
 
     def build(self, rest: Iterator[float]) -> Any:
-        return self._value
+        return list(self._value) if isinstance(self._value, list) else self._value
 
     def match(self, value: Any) -> list[float] | None:
         return [] if _same(self._value, value) else None

@@ -63,13 +63,19 @@ class Space:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Space:
         """Raises BadInput for another schema, UnknownName and BadValue as for a candidate."""
-        found = document.get("schema") if isinstance(document, Mapping) else None
-        if type(found) is not int or found != SCHEMA or not isinstance(document["space"], Mapping):
+        known = document if isinstance(document, Mapping) else {}
+        schema, tree = known.get("schema"), known.get("space")
+        if type(schema) is not int or schema != SCHEMA or not isinstance(tree, Mapping):
             raise BadInput(
-                f"a space has schema {found!r}, but this version reads schema {SCHEMA} "
+                f"a space has schema {schema!r}, but this version reads schema {SCHEMA} "
                 "with an object 'space': start a new study."
             )
-        return cls(_read_component(document["space"], kind=""))
+        try:
+            return cls(_read_component(tree, kind=""))
+        except RecursionError as error:
+            raise BadInput(
+                "a space is a few levels deep; this one is nested too deeply."
+            ) from error
 
     def narrow(self, path: str, values: Iterable[Any]) -> Space:
         """The space in which the knob or part at `path` is one of `values`.
@@ -97,7 +103,8 @@ def _written(node: Component) -> dict[str, Any]:
 
 def _written_value(value: Any, declared: Knob | Part, where: str) -> Any:
     if isinstance(value, pg.hyper.ManyOf) and isinstance(declared, Knob) and declared.many:
-        if value.choices_distinct and value.choices_sorted and value.num_choices == declared.many:
+        in_order = (value.choices_distinct and value.choices_sorted) or declared.many == 1
+        if in_order and value.num_choices == declared.many:
             among = [declared.check_member(v, where) for v in value.candidates]
             return {"manyof": {"count": value.num_choices, "among": among}}
     if isinstance(value, pg.hyper.OneOf):
@@ -118,7 +125,7 @@ def _written_value(value: Any, declared: Knob | Part, where: str) -> Any:
 def _read_component(tree: Any, kind: str) -> Component:
     if not isinstance(tree, Mapping):
         raise BadInput(f"one of the {kind or 'candidates'} is an object in JSON, not {tree!r}.")
-    cls = component(str(tree["is"])) if "is" in tree or kind else Candidate
+    cls = component(str(tree.get("is", ""))) if "is" in tree or kind else Candidate
     if kind and cls.kind != kind:
         raise BadValue(f"one of the {kind} was expected, but was given {cls.tag()!r}.")
     for field in tree:
@@ -138,30 +145,31 @@ def _read_component(tree: Any, kind: str) -> Component:
 
 
 def _read_value(node: Any, declared: Knob | Part, where: str) -> Any:
-    match node:
-        case {"oneof": [_, *_] as options, **rest} if not rest:
-            read = [_read_value(option, declared, where) for option in options]
-            return read[0] if len(read) == 1 else pg.oneof(read)
-        case _ if isinstance(declared, Part):
-            return _read_component(node, declared.kind)
-        case {"manyof": {"count": declared.many, "among": [*among], **rest}, **others} if not (
-            rest or others
-        ):
+    options = _only(node, "oneof")
+    if isinstance(options, list) and options:
+        read = [_read_value(option, declared, where) for option in options]
+        return read[0] if len(read) == 1 else pg.oneof(read)
+    if isinstance(declared, Part):
+        return _read_component(node, declared.kind)
+    if not isinstance(node, Mapping):
+        return declared.check(node, where)
+    match _only(node, "manyof"), _only(node, "float"):
+        case {"count": declared.many, "among": [*among]}, _ if declared.many:
             legal = [declared.check_member(one, where) for one in among]
             places = [declared.among.index(one) for one in legal]
-            if places != sorted(set(places)) or len(places) < declared.many:
-                raise BadValue(f"{where}: {among} are too few or not in the order of the knob.")
-            return choice(declared, legal)
-        case {"float": {"low": low, "high": high, "log": bool(log), **rest}, **others} if not (
-            rest or others
-        ):
+            if places == sorted(set(places)) and len(places) >= declared.many:
+                return choice(declared, legal)
+        case _, {"low": low, "high": high, "log": bool(log)}:
             if isinstance(declared.default, float) and not declared.among:
                 low, high = declared.check(low, where), declared.check(high, where)
                 if low < high and (low > 0 or not log):
                     return pg.floatv(low, high, scale="log" if log else None)
-        case _ if not isinstance(node, Mapping):
-            return declared.check(node, where)
     raise BadValue(f"{where} is {declared.legal}, or a choice among such; it cannot be {node!r}.")
+
+
+def _only(node: Any, key: str) -> Any:
+    """What an object holds under its only key, None if it is not such an object."""
+    return node[key] if isinstance(node, Mapping) and node.keys() == {key} else None
 
 
 def _size(node: Any) -> float:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import optuna
+from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from paretoken.search.algorithm import Algorithm, Told
@@ -33,23 +34,29 @@ class OptunaAlgorithm(Algorithm):
         self._trials: defaultdict[Numbers, deque[optuna.Trial]] = defaultdict(deque)
 
     @abstractmethod
-    def sampler(self, seed: int) -> optuna.samplers.BaseSampler:
+    def sampler(self, seed: int) -> BaseSampler:
         """The sampler of one proposal."""
+
+    def replaying(self, seed: int) -> BaseSampler:
+        """The sampler that leaves, beside the parameters, the same traces as `sampler`."""
+        return self.sampler(seed)
 
     @abstractmethod
     def suggest(self, trial: optuna.Trial) -> Numbers:
         """Ask the trial for its decisions."""
 
-    def replaying(self, seed: int) -> optuna.samplers.BaseSampler:
-        """The sampler under which a known proposal is given back: it must leave the same traces."""
-        return self.sampler(seed)
-
     def propose(self, n: int) -> Numbers | None:
-        return self._ask(self.sampler(self._seed(n)))
+        self._study.sampler = self.sampler(self._seed(n))
+        trial = self._study.ask()
+        numbers = self.suggest(trial)
+        self._settle(trial, numbers)
+        return numbers
 
     def replay(self, n: int, numbers: Numbers) -> None:
-        self._study.enqueue_trial(self.decisions.choices(numbers))
-        self._ask(self.replaying(self._seed(n)))
+        self._study.sampler = self.replaying(self._seed(n))
+        trial = self._study.ask()
+        self.suggest(trial)
+        self._settle(trial, numbers)
 
     def learn(self, told: Told) -> None:
         trial = self._trials[told.numbers].popleft()
@@ -57,15 +64,22 @@ class OptunaAlgorithm(Algorithm):
             self._study.tell(trial, state=TrialState.FAIL)
             return
         if told.reason:
-            trial.set_constraint("feasible", 1.0)  # more than 0: broken
+            trial.set_constraint("feasible", 1.0)  # above 0: broken
         self._study.tell(trial, told.losses)
 
-    def _ask(self, sampler: optuna.samplers.BaseSampler) -> Numbers:
-        self._study.sampler = sampler
-        trial = self._study.ask()
-        numbers = self.suggest(trial)
+    def _settle(self, trial: optuna.Trial, numbers: Numbers) -> None:
+        """Keep the trial of these numbers; its parameters say exactly them.
+
+        If they do not (several answers stand for one list of a `manyof`; a replayed proposal may
+        be any), the trial is dropped as failed, and another one takes the right parameters.
+        """
+        wanted = {**trial.params, **self.decisions.choices(numbers)}
+        if wanted != trial.params:
+            self._study.tell(trial, state=TrialState.FAIL)
+            self._study.enqueue_trial(wanted)
+            trial = self._study.ask()
+            self.suggest(trial)
         self._trials[numbers].append(trial)
-        return numbers
 
     def _seed(self, n: int) -> int:
         return self.chance(n).getrandbits(32)  # as wide as NumPy's seeds are

@@ -25,7 +25,7 @@ class TPE(OptunaAlgorithm):
         return made
 
     def replaying(self, seed: int) -> optuna.samplers.BaseSampler:
-        return optuna.samplers.RandomSampler(seed=seed)  # TPE keeps nothing beside the trials
+        return optuna.samplers.RandomSampler(seed=seed)  # TPE leaves no traces, and costs more
 
     def suggest(self, trial: optuna.Trial) -> Numbers:
         return self.decisions.decide(lambda point: suggest(trial, point))
