@@ -1,19 +1,22 @@
 """LlamaGen's class-conditional transformer, with the official parameter names.
 
-A Llama-type decoder over a raster of image tokens: RMSNorm, SwiGLU, 2-D rotary positions, one class
-token in front. Two properties of the official code matter for loading its checkpoints and are kept:
-the class token's rotary row is all zero (cos = sin = 0, not the identity), so that its query and key
-vanish and it speaks through its value alone; and there is a null class row for guidance.
+A Llama-type decoder over a raster of image tokens: RMSNorm, SwiGLU, 2-D rotary positions (see
+`rotary`) and one class token in front, with a null class for guidance.
 Source: Sun et al., "Autoregressive model beats diffusion" (2024, arXiv:2406.06525).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from paretoken.evaluators.models.key_value_cache import Attend, KeyValueCache
+from paretoken.evaluators.models.rotary import rotary_table, rotate
+from paretoken.spaces.errors import BadValue, UnknownName
 
 # A window may overhang the end of a sample by up to this many tokens; the cache and the rotary
 # table have scratch slots for them, so that no row needs a special case.
@@ -41,10 +44,25 @@ class TransformerConfig:
     rope_base: float = 10000.0
     multiple_of: int = 256
 
+    def __post_init__(self) -> None:
+        if self.dim % (4 * self.heads):
+            raise BadValue(
+                f"dim must be a multiple of 4 * heads (2-D rotary pairs), not {self.dim} with "
+                f"{self.heads} heads: choose another dim or number of heads."
+            )
+
     @property
     def length(self) -> int:
         """Tokens of one image."""
         return self.height * self.width
+
+    @property
+    def slots(self) -> int:
+        """Cache slots of one row: the class token, N tokens and the overhang, in whole eights.
+
+        Fused attention kernels would copy a mask of any other width.
+        """
+        return -(-(1 + self.length + OVERHANG) // 8) * 8
 
     @property
     def hidden(self) -> int:
@@ -55,6 +73,8 @@ class TransformerConfig:
     @classmethod
     def named(cls, name: str, side: int = 16) -> TransformerConfig:
         """A published size (B, L, XL, XXL, XXXL, 1B, 3B, 7B) on a grid of side * side tokens."""
+        if name not in OFFICIAL_SIZES:
+            raise UnknownName("LlamaGen size", name, OFFICIAL_SIZES)
         dim, layers, heads = OFFICIAL_SIZES[name]
         return cls(dim=dim, layers=layers, heads=heads, height=side, width=side)
 
@@ -72,27 +92,6 @@ OFFICIAL_SIZES = {
 }
 
 
-def rotary_table(config: TransformerConfig, slots: int) -> tuple[Tensor, Tensor]:
-    """cos and sin, each [slots, head_dim / 2]: the class token's zero row, then the grid in raster
-    order, then zeros for slots past its end (nothing that is read depends on those)."""
-    quarter = config.dim // config.heads // 4
-    frequency = config.rope_base ** (-2 * torch.arange(quarter, dtype=torch.float64) / (2 * quarter))
-    place = torch.arange(config.length)
-    rows = (place // config.width).double().unsqueeze(1) * frequency
-    columns = (place % config.width).double().unsqueeze(1) * frequency
-    angle = torch.cat([rows, columns], dim=1)
-    cos, sin = torch.zeros(2, slots, 2 * quarter, dtype=torch.float64)
-    cos[1 : 1 + config.length], sin[1 : 1 + config.length] = angle.cos(), angle.sin()
-    return cos, sin
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate adjacent pairs of the last axis. x: [..., D]; cos, sin: broadcastable to [..., D / 2]."""
-    even, odd = x.unflatten(-1, (-1, 2)).unbind(-1)
-    turned = torch.stack([even * cos - odd * sin, odd * cos + even * sin], dim=-1)
-    return turned.flatten(-2).type_as(x)
-
-
 class RMSNorm(nn.Module):
     """Root-mean-square norm, computed in float32 or wider, cast back, then scaled."""
 
@@ -102,9 +101,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
-        return (wide * scale).type_as(x) * self.weight
+        return functional.rms_norm(x, x.shape[-1:], eps=self.eps) * self.weight
 
 
 class Attention(nn.Module):
@@ -117,14 +114,16 @@ class Attention(nn.Module):
         self.wo = nn.Linear(config.dim, config.dim, bias=False)
         self.drop = nn.Dropout(config.dropout)
 
-    def project(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Rotated queries and keys, and values: [B, T, D] -> three of [B, heads, T, head_dim]."""
-        q, k, v = self.wqkv(x).unflatten(-1, (3, self.heads, -1)).unbind(2)
-        return (
-            rotate(q, cos, sin).transpose(1, 2),
-            rotate(k, cos, sin).transpose(1, 2),
-            v.transpose(1, 2),
-        )
+    def project(self, x: Tensor, factors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotated queries and keys, and values: [B, T, D] -> three of [B, heads, T, head_dim].
+
+        factors: [T, 2, head_dim] or [B, T, 2, head_dim], rows of `rotary_table`.
+        """
+        projected: Tensor = self.wqkv(x)
+        projected = projected.view(*x.shape[:-1], 3, self.heads, -1)
+        turned = rotate(projected[..., :2, :, :], factors[..., None, None, :, :])
+        q, k = turned.transpose(1, 3).unbind(2)
+        return q, k, projected[..., 2, :, :].transpose(1, 2)
 
     def merge(self, heads: Tensor) -> Tensor:
         """[B, heads, T, head_dim] -> [B, T, D]."""
@@ -157,6 +156,12 @@ class Block(nn.Module):
         self.attention_norm = RMSNorm(config.dim, config.norm_eps)
         self.ffn_norm = RMSNorm(config.dim, config.norm_eps)
 
+    def forward(self, x: Tensor, factors: Tensor, attend: Attend) -> Tensor:
+        q, k, v = self.attention.project(self.attention_norm(x), factors)
+        x = x + self.attention.merge(attend(q, k, v))
+        out: Tensor = x + self.feed_forward(self.ffn_norm(x))
+        return out
+
 
 class ClassEmbedding(nn.Module):
     """One row per class and a last one for "no class"."""
@@ -166,18 +171,8 @@ class ClassEmbedding(nn.Module):
         self.embedding_table = nn.Embedding(classes + 1, dim)
 
 
-class KeyValueCache:
-    """Keys and values of R rows in S = 1 + N + OVERHANG slots, a pair of [R, heads, S, D] a layer.
-
-    Nothing is ever erased: what lies beyond a row's position is masked until it is overwritten.
-    """
-
-    def __init__(self, config: TransformerConfig, rows: int, device: torch.device, dtype: torch.dtype):
-        self.slots = 1 + config.length + OVERHANG
-        shape = (config.layers, 2, rows, config.heads, self.slots, config.dim // config.heads)
-        self.layers = torch.zeros(shape, device=device, dtype=dtype)
-        self.row = torch.arange(rows, device=device).unsqueeze(1)
-        self.slot = torch.arange(self.slots, device=device)
+def _causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return functional.scaled_dot_product_attention(q, k, v, is_causal=True)
 
 
 class Transformer(nn.Module):
@@ -192,10 +187,23 @@ class Transformer(nn.Module):
         self.layers = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = RMSNorm(config.dim, config.norm_eps)
         self.output = nn.Linear(config.dim, config.vocabulary, bias=False)
-        cos, sin = rotary_table(config, 1 + config.length + OVERHANG)
-        # Rebuilt from the configuration, as in the official code: not part of a checkpoint.
-        self.register_buffer("cos", cos.float(), persistent=False)
-        self.register_buffer("sin", sin.float(), persistent=False)
+        self._place_rotary()
+
+    def _place_rotary(self) -> None:
+        weight = self.output.weight
+        config = self.config
+        table = rotary_table(
+            config.height, config.width, config.slots, config.dim // config.heads, config.rope_base
+        )
+        wide = torch.promote_types(weight.dtype, torch.float32)
+        self.rotary = table.to(weight.device, wide)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Transformer:
+        # No buffer: `model.bfloat16()` would round the angles, which the official code keeps in
+        # float32, and a model that was built on "meta" would keep an empty table.
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._place_rotary()
+        return self
 
     def initialise(self) -> None:
         """The official start: normal 0.02 everywhere, zero in the output layer."""
@@ -220,44 +228,40 @@ class Transformer(nn.Module):
         """
         x = torch.cat([condition, self.tok_embeddings(tokens[:, :-1])], dim=1)
         x = self.tok_dropout(x)
-        cos, sin = self.cos[: x.shape[1], None], self.sin[: x.shape[1], None]
+        factors = self.rotary[: x.shape[1]]
         for block in self.layers:
-            q, k, v = block.attention.project(block.attention_norm(x), cos, sin)
-            mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-            x = x + block.attention.merge(mixed)
-            x = x + block.feed_forward(block.ffn_norm(x))
+            x = block(x, factors, _causal)
         return self._logits(x)
 
     def forward(self, tokens: Tensor, classes: Tensor) -> Tensor:
         """Teacher-forced logits [B, T, V] of tokens [B, T] under classes [B]."""
         return self.predict(self.condition(classes), tokens)
 
+    def allocate(self, rows: int) -> KeyValueCache:
+        """An empty cache for `rows` rows; it holds a copy of the embeddings as they are now."""
+        table = torch.cat([self.tok_embeddings.weight, self.cls_embedding.embedding_table.weight])
+        config = self.config
+        head_dim = config.dim // config.heads
+        return KeyValueCache(config.layers, rows, config.heads, config.slots, head_dim, table)
+
     def forward_window(
         self, tokens: Tensor, positions: Tensor, cache: KeyValueCache, key_length: int | None = None
     ) -> Tensor:
         """Feed W tokens to each row at its own position and return the laws that follow them.
 
-        tokens: [R, W] int64; ids from V on are class tokens, V + classes the null class. positions:
-        [R], where each row's window starts: sequence position 0 holds the class token, 1 + t image
-        token t. key_length: how many slots are read; None reads all (static shapes for capture).
-        Returns logits [R, W, V]; those at sequence position s are of image token s.
+        tokens: [R, W] int64, R at most the rows of the cache (the first R are used), W at most
+        OVERHANG; ids from V on are class tokens, V + classes the null class. positions: [R], where
+        each row's window starts: sequence position 0 holds the class token, 1 + t image token t.
+        key_length: how many slots are read, all by default (static shapes, for a CUDA graph).
+        Returns logits [R, W, V], float32 or wider; those at sequence position s are of image token
+        s. Asks the device nothing.
         """
-        window = tokens.shape[1]
-        place = positions.unsqueeze(1) + torch.arange(window, device=tokens.device)
-        read = cache.slots if key_length is None else key_length
-        table = torch.cat([self.tok_embeddings.weight, self.cls_embedding.embedding_table.weight])
-        x = functional.embedding(tokens, table)
-        cos, sin = self.cos[place].unsqueeze(2), self.sin[place].unsqueeze(2)
-        visible = (cache.slot[:read] <= place.unsqueeze(2)).unsqueeze(1)
-        for block, (keys, values) in zip(self.layers, cache.layers, strict=True):
-            q, k, v = block.attention.project(block.attention_norm(x), cos, sin)
-            keys[cache.row, :, place] = k.transpose(1, 2)
-            values[cache.row, :, place] = v.transpose(1, 2)
-            mixed = functional.scaled_dot_product_attention(
-                q, keys[:, :, :read], values[:, :, :read], attn_mask=visible
-            )
-            x = x + block.attention.merge(mixed)
-            x = x + block.feed_forward(block.ffn_norm(x))
+        place = positions.unsqueeze(1) + torch.arange(tokens.shape[1], device=tokens.device)
+        x = functional.embedding(tokens, cache.table)
+        factors = self.rotary[place]
+        layers = cache.window(place, key_length)
+        for block, attend in zip(self.layers, layers, strict=True):
+            x = block(x, factors, attend)
         return self._logits(x)
 
     def _logits(self, x: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ Source: Sun et al. (2024, arXiv:2406.06525), after Esser et al., VQGAN (2021, ar
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,11 @@ _USAGE_BUFFER = 65536
 
 @dataclass(frozen=True)
 class TokenizerConfig:
-    """Sizes of one tokenizer; the defaults are VQ-16. Each multiplier but the last halves the grid."""
+    """Sizes of one tokenizer; the defaults are VQ-16.
+
+    multipliers: width of every resolution, over `channels`; each but the last halves the grid.
+    blocks: residual blocks of one resolution in the encoder; the decoder has one more.
+    """
 
     image_channels: int = 3
     channels: int = 128
@@ -40,6 +45,11 @@ def _norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(32, channels, eps=1e-6)
 
 
+def _unit(vectors: Tensor) -> Tensor:
+    wide = torch.promote_types(vectors.dtype, torch.float32)
+    return functional.normalize(vectors.to(wide), dim=-1)
+
+
 def _conv(inputs: int, outputs: int, size: int = 3) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, size, padding=size // 2)
 
@@ -56,10 +66,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv1(functional.silu(self.norm1(x)))
-        h = self.conv2(functional.silu(self.norm2(h)))
-        if hasattr(self, "nin_shortcut"):
-            x = self.nin_shortcut(x)
-        return x + h
+        out: Tensor = self.conv2(functional.silu(self.norm2(h)))
+        return out + (self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x)
 
 
 class AttentionBlock(nn.Module):
@@ -77,28 +85,6 @@ class AttentionBlock(nn.Module):
         mixed = functional.scaled_dot_product_attention(q, k, v)
         added: Tensor = self.proj_out(mixed.transpose(1, 2).reshape(x.shape))
         return x + added
-
-
-class Level(nn.Module):
-    """The blocks of one resolution, and the way to the next."""
-
-    def __init__(self, inputs: int, outputs: int, blocks: int, attention: bool) -> None:
-        super().__init__()
-        self.res = nn.ModuleList(
-            ResidualBlock(inputs if i == 0 else outputs, outputs) for i in range(blocks)
-        )
-        self.attn = nn.ModuleList(AttentionBlock(outputs) for _ in range(blocks if attention else 0))
-
-    def forward(self, x: Tensor) -> Tensor:
-        for i, block in enumerate(self.res):
-            x = block(x)
-            if len(self.attn):
-                x = self.attn[i](x)
-        if hasattr(self, "downsample"):
-            x = self.downsample(x)
-        if hasattr(self, "upsample"):
-            x = self.upsample(x)
-        return x
 
 
 class Downsample(nn.Module):
@@ -125,6 +111,33 @@ class Upsample(nn.Module):
         return out
 
 
+class Level(nn.Module):
+    """The blocks of one resolution, and the way to the next where there is one."""
+
+    def __init__(
+        self, inputs: int, outputs: int, blocks: int, attention: bool, towards: str = ""
+    ) -> None:
+        super().__init__()
+        widths = [inputs] + [outputs] * blocks
+        self.res = nn.ModuleList(ResidualBlock(*pair) for pair in pairwise(widths))
+        self.attn = nn.ModuleList(AttentionBlock(outputs) for _ in range(blocks * attention))
+        if towards == "down":
+            self.downsample = Downsample(outputs)
+        elif towards == "up":
+            self.upsample = Upsample(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for i, block in enumerate(self.res):
+            x = block(x)
+            if len(self.attn):
+                x = self.attn[i](x)
+        if hasattr(self, "downsample"):
+            x = self.downsample(x)
+        if hasattr(self, "upsample"):
+            x = self.upsample(x)
+        return x
+
+
 def _middle(channels: int) -> nn.ModuleList:
     return nn.ModuleList(
         [
@@ -143,12 +156,11 @@ class Encoder(nn.Module):
         widths = [config.channels * m for m in config.multipliers]
         self.conv_in = _conv(config.image_channels, config.channels)
         self.conv_blocks = nn.ModuleList()
+        inputs, last = config.channels, len(widths) - 1
         for i, width in enumerate(widths):
-            lowest = i == len(widths) - 1
-            level = Level(widths[i - 1] if i else config.channels, width, config.blocks, lowest)
-            if not lowest:
-                level.downsample = Downsample(width)
-            self.conv_blocks.append(level)
+            towards = "down" if i < last else ""
+            self.conv_blocks.append(Level(inputs, width, config.blocks, i == last, towards))
+            inputs = width
         self.mid = _middle(widths[-1])
         self.norm_out, self.conv_out = _norm(widths[-1]), _conv(widths[-1], config.z_channels)
 
@@ -169,13 +181,11 @@ class Decoder(nn.Module):
         self.conv_in = _conv(config.z_channels, widths[-1])
         self.mid = _middle(widths[-1])
         self.conv_blocks = nn.ModuleList()
-        inputs = widths[-1]
-        for i in reversed(range(len(widths))):
-            level = Level(inputs, widths[i], config.blocks + 1, i == len(widths) - 1)
+        inputs, last = widths[-1], len(widths) - 1
+        for i in range(last, -1, -1):
+            towards = "up" if i else ""
+            self.conv_blocks.append(Level(inputs, widths[i], config.blocks + 1, i == last, towards))
             inputs = widths[i]
-            if i:
-                level.upsample = Upsample(inputs)
-            self.conv_blocks.append(level)
         self.norm_out, self.conv_out = _norm(inputs), _conv(inputs, config.image_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -198,12 +208,16 @@ class Quantizer(nn.Module):
         self.register_buffer("codebook_used", torch.zeros(_USAGE_BUFFER))
 
     def rows(self) -> Tensor:
-        """The normalised codebook [K, code_dim]."""
-        return functional.normalize(self.embedding.weight, dim=-1)
+        """The normalised codebook [K, code_dim], in float32 or wider."""
+        return _unit(self.embedding.weight)
 
     def nearest(self, z: Tensor) -> Tensor:
-        """Code ids [..., ] of normalised vectors z [..., code_dim]: largest inner product."""
-        return (z @ self.rows().to(z.dtype).T).argmax(-1)
+        """Code ids [...] of unit vectors z [..., code_dim]: largest inner product.
+
+        Never in half precision, which would decide between neighbouring codes by rounding.
+        """
+        with torch.autocast(z.device.type, enabled=False):
+            return (z @ self.rows().T).argmax(-1)
 
 
 class Tokenizer(nn.Module):
@@ -218,15 +232,16 @@ class Tokenizer(nn.Module):
         self.post_quant_conv = _conv(config.code_dim, config.z_channels, 1)
 
     def directions(self, images: Tensor) -> Tensor:
-        """Unit encoder vectors [B, h, w, code_dim] of images [B, C, H, W] in [-1, 1], in float32 or
-        wider: near-ties between codes must not be decided by half precision."""
-        z = self.quant_conv(self.encoder(images)).movedim(1, -1)
-        return functional.normalize(z.to(torch.promote_types(z.dtype, torch.float32)), dim=-1)
+        """Unit encoder vectors [B, h, w, code_dim], float32 or wider, of images [B, C, H, W].
+
+        images: in [-1, 1], in the model's type.
+        """
+        return _unit(self.quant_conv(self.encoder(images)).movedim(1, -1))
 
     def reconstruct(self, codes: Tensor) -> Tensor:
         """Images [B, C, H, W], about [-1, 1], of quantised vectors [B, h, w, code_dim]."""
-        features = self.post_quant_conv(codes.movedim(-1, 1))
-        images: Tensor = self.decoder(features)
+        codes = codes.to(self.post_quant_conv.weight.dtype)
+        images: Tensor = self.decoder(self.post_quant_conv(codes.movedim(-1, 1)))
         return images
 
     def encode(self, images: Tensor) -> Tensor:
@@ -235,8 +250,8 @@ class Tokenizer(nn.Module):
 
     def decode(self, tokens: Tensor, height: int, width: int) -> Tensor:
         """Images [B, C, H, W], about [-1, 1], of tokens [B, height * width]."""
-        codes = self.quantize.rows()[tokens].unflatten(1, (height, width))
-        return self.reconstruct(codes)
+        codes = self.quantize.rows()[tokens]
+        return self.reconstruct(codes.view(len(tokens), height, width, -1))
 
 
 def to_uint8(images: Tensor) -> Tensor:
