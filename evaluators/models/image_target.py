@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 
@@ -16,7 +18,8 @@ class ImageTarget:
     """
 
     def __init__(self, model: Transformer, device: torch.device, dtype: torch.dtype) -> None:
-        self.model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
+        # A copy: the next target may want the weights in another type, and as exact as they were.
+        self.model = copy.deepcopy(model).to(device, dtype).eval().requires_grad_(False)
         self.vocabulary = model.config.vocabulary
         self.length = model.config.length
         self.width = model.config.width
@@ -24,7 +27,7 @@ class ImageTarget:
 
     def begin(self, classes: Tensor) -> Tensor:
         """The class tokens [B] of classes [B]."""
-        return self.vocabulary + classes
+        return self.vocabulary + classes.to(self.device)
 
     def allocate(self, batch: int, guided: bool) -> KeyValueCache:
         """A cache for `batch` rows, with as many unconditional ones behind them if guided."""

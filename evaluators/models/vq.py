@@ -35,6 +35,9 @@ class TokenizerConfig:
     code_dim: int = 8
     commitment: float = 0.25
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "multipliers", tuple(self.multipliers))  # a list out of JSON
+
     @property
     def stride(self) -> int:
         """Pixels along one side of a token."""
@@ -256,4 +259,4 @@ class Tokenizer(nn.Module):
 
 def to_uint8(images: Tensor) -> Tensor:
     """Pixels 0 … 255 of images about [-1, 1]: clamp(127.5 x + 128), truncated as officially."""
-    return (127.5 * images + 128.0).clamp(0, 255).to(torch.uint8)
+    return (127.5 * images.float() + 128.0).clamp(0, 255).to(torch.uint8)
