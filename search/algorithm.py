@@ -25,6 +25,8 @@ from paretoken.spaces.objectives import Objective
 
 Losses = tuple[float, ...]
 
+_STEPS = 1000  # 15 ms at most: enough to find the last few candidates of a small space
+
 
 @dataclass(frozen=True)
 class Told:
@@ -52,13 +54,18 @@ class Algorithm(ABC):
         self.seed = seed
         self._asked = 0
         self._open: Counter[Numbers] = Counter()
+        self._known: set[Numbers] = set()
 
     def ask(self) -> Numbers | None:
-        """The next proposal; None when there is none left. It may equal an earlier one."""
+        """The next proposal; None when every candidate has been proposed.
+
+        It may equal an earlier one: see `new`. Different numbers may still be equal candidates.
+        """
+        if len(self._known) >= self.decisions.count:
+            return None
         numbers = self.propose(self._asked)
         if numbers is not None:
-            self._asked += 1
-            self._open[numbers] += 1
+            self._note(numbers)
         return numbers
 
     def tell(self, numbers: Numbers, losses: Losses | None, reason: str = "") -> None:
@@ -85,14 +92,13 @@ class Algorithm(ABC):
         for told in history:
             self.decisions.tree(told.numbers)  # refuses what is not of this space
             self.replay(self._asked, told.numbers)
-            self._asked += 1
-            self._open[told.numbers] += 1
+            self._note(told.numbers)
             if not told.open:
                 self.tell(told.numbers, told.losses, told.reason)
 
     @abstractmethod
     def propose(self, n: int) -> Numbers | None:
-        """Proposal number n, counted from 0. Chance comes from `chance(n)` only."""
+        """Proposal number n, counted from 0. All chance comes from `chance(n)`."""
 
     @abstractmethod
     def learn(self, told: Told) -> None:
@@ -102,6 +108,24 @@ class Algorithm(ABC):
     def replay(self, n: int, numbers: Numbers) -> None:
         """Take `numbers` for proposal number n, as if `propose` had returned it."""
 
-    def chance(self, n: int) -> Random:
+    def chance(self, n: int, purpose: str = "") -> Random:
         """The random numbers of proposal n: the same in every process."""
-        return Random(f"{self.seed}/{n}")
+        return Random(f"{self.seed}/{n}/{purpose}")
+
+    def new(self, numbers: Numbers, n: int) -> Numbers:
+        """The numbers, or those at the end of a walk from them to some that were not proposed yet.
+
+        In a small space an algorithm that learns soon proposes little but repeats. The walk changes
+        one decision a step and gives up after some: then it is a repeat after all.
+        """
+        rng = self.chance(n, "walk")
+        for _ in range(_STEPS):
+            if numbers not in self._known:
+                break
+            numbers = self.decisions.neighbour(numbers, rng)
+        return numbers
+
+    def _note(self, numbers: Numbers) -> None:
+        self._asked += 1
+        self._open[numbers] += 1
+        self._known.add(numbers)

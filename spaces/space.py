@@ -26,8 +26,10 @@ from paretoken.spaces.candidate import SCHEMA, Candidate
 from paretoken.spaces.component import Component, Knob, Part
 from paretoken.spaces.derive import choice
 from paretoken.spaces.errors import BadInput, BadValue, UnknownName
-from paretoken.spaces.narrowing import narrowed
+from paretoken.spaces.narrowing import narrowed, parse_setting
 from paretoken.spaces.plugins import KINDS, component
+
+__all__ = ["Space", "load", "parse_setting", "preset_names"]
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class OptunaAlgorithm(Algorithm):
     def propose(self, n: int) -> Numbers | None:
         self._study.sampler = self.sampler(self._seed(n))
         trial = self._study.ask()
-        numbers = self.suggest(trial)
+        numbers = self.new(self.suggest(trial), n)
         self._settle(trial, numbers)
         return numbers
 
@@ -70,8 +70,8 @@ class OptunaAlgorithm(Algorithm):
     def _settle(self, trial: optuna.Trial, numbers: Numbers) -> None:
         """Keep the trial of these numbers; its parameters say exactly them.
 
-        If they do not (several answers stand for one list of a `manyof`; a replayed proposal may
-        be any), the trial is dropped as failed, and another one takes the right parameters.
+        If they do not (it was a repeat; several answers stand for one list of a `manyof`; a
+        replayed proposal may be any), it is dropped as failed, and another takes the right ones.
         """
         wanted = {**trial.params, **self.decisions.choices(numbers)}
         if wanted != trial.params:

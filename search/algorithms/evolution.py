@@ -13,20 +13,18 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
-from random import Random
 from typing import Any
 
 import pyglove as pg
 
 from paretoken.search.algorithm import Algorithm, Told
-from paretoken.search.decisions import Decisions, Numbers, Point
+from paretoken.search.decisions import Decisions, Numbers
 from paretoken.spaces.objectives import Objective
 
 # Small, because a measurement takes seconds and studies have tens to hundreds of them. On toys with
 # 80 and 200 proposals, 8, 12 and 16 were not distinguishable.
 _POPULATION = 12
 _TOURNAMENT = 4
-_TRIES = 16  # until a change shows: in a `manyof`, several answers mean the same
 
 
 class Evolution(Algorithm):
@@ -34,7 +32,7 @@ class Evolution(Algorithm):
 
     def __init__(self, decisions: Decisions, objectives: Sequence[Objective], seed: int) -> None:
         super().__init__(decisions, objectives, seed)
-        self._rng = self.chance(0)  # of the proposal being made
+        self._n = 0  # the proposal being made
         mutator = pg.evolution.Lambda(self._mutate)
         if len(self.objectives) > 1:
             made = pg.evolution.nsga2(mutator, _POPULATION, seed)
@@ -68,42 +66,18 @@ class Evolution(Algorithm):
             self._evolution.feedback(dna, rewards if len(rewards) > 1 else rewards[0])
 
     def _next(self, n: int) -> Any:
-        self._rng = self.chance(n)
+        self._n = n
         return self._evolution.propose()
 
     def _beginning(self, spec: Any) -> Iterator[Any]:
         while True:
-            yield self.decisions.dna(self.decisions.random(self._rng))
+            drawn = self.decisions.random(self.chance(self._n))
+            yield self.decisions.dna(self.new(drawn, self._n))
 
     def _mutate(self, parents: list[pg.DNA]) -> list[pg.DNA]:
-        every = map(self.decisions.from_dna, parents)
-        return [self.decisions.dna(mutated(self.decisions, one, self._rng)) for one in every]
-
-
-def mutated(decisions: Decisions, numbers: Numbers, rng: Random) -> Numbers:
-    """The numbers with one live decision taken differently, and what that opens drawn at random."""
-    for _ in range(_TRIES):
-        changed = _changed(decisions, numbers, rng)
-        if changed != numbers:
-            return changed
-    return numbers  # there is nothing to change
-
-
-def _changed(decisions: Decisions, numbers: Numbers, rng: Random) -> Numbers:
-    old = decisions.choices(numbers)
-    changeable = [point.name for point in decisions.points if point.name in old and point.size != 1]
-    picked = rng.choice(changeable) if changeable else ""
-
-    def choose(point: Point) -> float:
-        if point.name not in old:
-            return point.draw(rng)
-        if point.name != picked:
-            return old[point.name]
-        if not point.size:
-            return point.draw(rng)
-        return (old[picked] + 1 + rng.randrange(point.size - 1)) % point.size
-
-    return decisions.decide(choose)
+        rng, every = self.chance(self._n), map(self.decisions.from_dna, parents)
+        changed = [self.decisions.neighbour(numbers, rng) for numbers in every]
+        return [self.decisions.dna(self.new(numbers, self._n)) for numbers in changed]
 
 
 plugin = Evolution

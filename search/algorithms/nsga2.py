@@ -13,9 +13,9 @@ import optuna
 from paretoken.search.algorithms._optuna import OptunaAlgorithm, suggest
 from paretoken.search.decisions import Numbers
 
-# Small, because a measurement takes seconds and studies have tens to hundreds of them. Area found by
-# 200 proposals on two toys (8 runs, spread 0.6 to 1.2): 12.2 and 14.1 with 8, 11.0 and 14.2 with 12,
-# 10.6 and 14.1 with 20, 10.3 and 13.3 with 32. 12 leaves more room for a front than 8.
+# Small, because a measurement takes seconds and studies have tens to hundreds of them. Area found
+# by 200 proposals on two toys (8 runs, spread 0.6 to 1.2): 12.2 and 14.1 with 8, 11.0 and 14.2 with
+# 12, 10.6 and 14.1 with 20, 10.3 and 13.3 with 32. 12 leaves more room for a front than 8.
 _POPULATION = 12
 
 

@@ -11,7 +11,7 @@ from paretoken.search.decisions import Numbers
 
 
 class RandomSearch(Algorithm):
-    """Draw at random; never exhausted, and it may repeat itself."""
+    """Draw at random; it may repeat itself."""
 
     def propose(self, n: int) -> Numbers | None:
         return self.decisions.random(self.chance(n))

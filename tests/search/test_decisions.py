@@ -213,3 +213,22 @@ def test_trees_are_fresh() -> None:
     decisions.tree((0, 2, 0, 1, 2, 0, 0, 0, 1))["drafter"]["layers"].append(9)
     assert decisions.tree((0, 1, 0, 1))["after"] == {"is": "drafters/plain"}
     assert decisions.tree((0, 2, 0, 1, 2, 0, 0, 0, 1))["drafter"]["layers"] == [0, 1, 2]
+
+
+def test_a_neighbour_differs_in_one_decision(decisions: Decisions) -> None:
+    rng = Random(5)
+    for _ in range(300):
+        numbers = decisions.random(rng)
+        before, after = decisions.tree(numbers), decisions.tree(decisions.neighbour(numbers, rng))
+        changed = [field for field in before if before[field] != after[field]]
+        assert len(changed) == 1
+        old, new = before[changed[0]], after[changed[0]]
+        if isinstance(old, dict) and old["is"] == new["is"]:
+            assert sum(old[field] != new[field] for field in old) == 1
+
+
+def test_what_cannot_change_is_its_own_neighbour() -> None:
+    for layers in ([0, 1, 2], pg.manyof(3, [0, 1, 2], sorted=True)):
+        decisions = Decisions(Space(Skip(layers=layers, one=[7])))
+        numbers = decisions.random(Random(0))
+        assert decisions.neighbour(numbers, Random(0)) == numbers
