@@ -39,8 +39,8 @@ def _idx(path: Path, header: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
             return np.frombuffer(file.read(), dtype=np.uint8, offset=header)
     except FileNotFoundError:
         raise Unreadable(
-            f"{path} is missing: install Debian's package dataset-fashion-mnist, or name the folder "
-            "that holds the four .gz files with --data."
+            f"{path} is missing: install Debian's package dataset-fashion-mnist, or name the "
+            "folder that holds the four .gz files with --data."
         ) from None
     except (OSError, EOFError, ValueError) as error:
         raise Unreadable(f"{path} is no gzipped IDX file: {error}.") from error

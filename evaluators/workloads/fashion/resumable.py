@@ -70,7 +70,7 @@ class Average:
 
     @torch.no_grad()
     def adopt(self) -> None:
-        """Make the average the model. What is frozen from here on then equals its average for good."""
+        """Make the average the model: what is frozen from here on equals its average for good."""
         for parameter, value in zip(self._of, self.values, strict=True):
             parameter.copy_(value)
 
@@ -83,7 +83,9 @@ class Average:
             value.copy_(kept)
 
 
-def snapshot(model: nn.Module, optimizer: torch.optim.Optimizer, average: Average) -> dict[str, Any]:
+def snapshot(
+    model: nn.Module, optimizer: torch.optim.Optimizer, average: Average
+) -> dict[str, Any]:
     """All that a stage needs to go on exactly: weights, moments, average and random state."""
     device = next(model.parameters()).device
     return {

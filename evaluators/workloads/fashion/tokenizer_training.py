@@ -38,7 +38,7 @@ def train(
     """
     device = images.device
     torch.manual_seed(seed)
-    model = Tokenizer(CONFIG).to(device, memory_format=torch.channels_last)
+    model = Tokenizer(CONFIG).to(device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(
         model.parameters(), PEAK_RATE, betas=(0.9, 0.95), weight_decay=1e-4,
         fused=device.type == "cuda",
@@ -72,7 +72,7 @@ def train(
         target = pixels(shown).contiguous(memory_format=torch.channels_last)
         loss, reconstruction, z, ids = _loss(model, target)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         average.update(step)
@@ -90,7 +90,8 @@ def train(
     model.requires_grad_(False)
     for parameter in model.parameters():
         parameter.copy_(parameter.bfloat16())
-    return model.eval()
+    model.eval()
+    return model
 
 
 def _loss(model: Tokenizer, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -133,7 +134,7 @@ def _reseed(model: Tokenizer, average: Average, unused: Tensor, z: Tensor) -> No
 def reconstruction_figures(model: Tokenizer, images: Tensor, batch: int = 500) -> dict[str, float]:
     """PSNR in dB (mean over images, on 8-bit pixels) and the share of codes in use, in float32."""
     ratios, used = [], torch.zeros(CONFIG.codebook, dtype=torch.bool, device=images.device)
-    for part in images.split(batch):
+    for part in torch.split(images, batch):
         tokens = model.encode(pixels(part))
         used[tokens.flatten()] = True
         side = part.shape[-1] // CONFIG.stride

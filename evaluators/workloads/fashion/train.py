@@ -16,25 +16,34 @@ from typing import Annotated
 
 import torch
 import typer
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from paretoken.evaluators.models.llamagen import Transformer
 from paretoken.evaluators.models.vq import Tokenizer
 from paretoken.evaluators.workloads.fashion import data, tokenizer_training, transformer_training
 from paretoken.evaluators.workloads.fashion.resumable import OutOfTime, Run
 from paretoken.evaluators.workloads.fashion.views import VIEWS
-from paretoken.spaces.errors import ParetokenError
+from paretoken.spaces.errors import BadInput, ParetokenError
 
 
 def main(
     out: Annotated[Path, typer.Option(help="Checkpoint and result go here.")],
     folder: Annotated[Path, typer.Option("--data", help="The .gz files.")] = data.DEBIAN,
-    minutes: Annotated[float | None, typer.Option(help="Stop after this long; rerun to go on.")] = None,
-    tokenizer_steps: int = 8000,
-    transformer_steps: int = 36000,
+    minutes: Annotated[
+        float | None, typer.Option(help="Stop after this long; rerun to go on.")
+    ] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(help="Take this finished tokenizer instead of training one.")
+    ] = None,
+    tokenizer_steps: int = 7000,
+    transformer_steps: Annotated[
+        int | None, typer.Option(help="Left out: as many as fit into --minutes.")
+    ] = None,
     batch: int = 256,
-    limit: Annotated[int | None, typer.Option(help="Use fewer pictures (to try the script).")] = None,
-    views: Annotated[int, typer.Option(help="Views of each picture, at most 50.")] = len(VIEWS),
+    limit: Annotated[
+        int | None, typer.Option(help="Use fewer pictures (to try the script).")
+    ] = None,
+    views: Annotated[int, typer.Option(help="Views of each picture, at most 18.")] = len(VIEWS),
     seed: int = 0,
     device: str = "cuda" if torch.cuda.is_available() else "cpu",
 ) -> None:
@@ -46,33 +55,38 @@ def main(
         run = Run(out, minutes)
         images, classes = (t[:limit].to(device) for t in data.load("train", folder))
         test_images, test_classes = (t[:limit].to(device) for t in data.load("test", folder))
-        tokenizer = _tokenizer(run, images, tokenizer_steps, batch, seed)
-        figures = tokenizer_training.reconstruction_figures(tokenizer, test_images)
+        if transformer_steps is None and minutes is None:
+            raise BadInput("say how long to train: --transformer-steps or --minutes.")
+        coder = _tokenizer(run, tokenizer, images, tokenizer_steps, batch, seed)
+        figures = tokenizer_training.reconstruction_figures(coder, test_images)
         typer.echo(f"tokenizer done: {figures}")
-        save(tokenizer, out / "tokenizer.safetensors", seed=seed, steps=tokenizer_steps, **figures)
-        test = _encode(tokenizer, test_images)
-        tokens = transformer_training.tokens_of_views(tokenizer, images, views)
+        save(coder, out / "tokenizer.safetensors", seed=seed, steps=tokenizer_steps, **figures)
+        test = _encode(coder, test_images)
+        tokens = transformer_training.tokens_of_views(coder, images, views)
         typer.echo(f"{tokens.shape[0]} views tokenised, {time.monotonic() - begun:.0f} s")
-        transformer = transformer_training.train(
+        transformer, steps = transformer_training.train(
             tokens, classes, (test, test_classes), transformer_steps, batch, seed, run, typer.echo
         )
         nll = transformer_training.score(transformer, test, test_classes)
         typer.echo(f"transformer done: test {nll:.4f} nats/token with the weights as shipped")
         save(
             transformer, out / "transformer.safetensors",
-            seed=seed, steps=transformer_steps, test_nll=nll,
+            seed=seed, steps=steps, test_nll=nll,
         )  # fmt: skip
     except OutOfTime:
-        typer.echo(f"time is up after {time.monotonic() - begun:.0f} s: run the same command to go on")
+        spent = time.monotonic() - begun
+        typer.echo(f"time is up after {spent:.0f} s: resume with the same command")
     except ParetokenError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(error.exit_code) from None
 
 
 def _tokenizer(
-    run: Run, images: torch.Tensor, steps: int, batch: int, seed: int
+    run: Run, file: Path | None, images: torch.Tensor, steps: int, batch: int, seed: int
 ) -> Tokenizer:
-    """The trained tokenizer, from the checkpoint if it is finished already."""
+    """The trained tokenizer: the one given, or the checkpoint's if it is finished already."""
+    if file is not None and "tokenizer_done" not in run.state:
+        run.state["tokenizer_done"] = load_file(file)
     if "tokenizer_done" in run.state:
         tokenizer = Tokenizer(tokenizer_training.CONFIG)
         tokenizer.load_state_dict(run.state["tokenizer_done"])
@@ -86,7 +100,7 @@ def _tokenizer(
 @torch.inference_mode()
 def _encode(tokenizer: Tokenizer, images: torch.Tensor) -> torch.Tensor:
     """Tokens in float32, as a user would get them."""
-    return torch.cat([tokenizer.encode(data.pixels(part)) for part in images.split(1000)])
+    return torch.cat([tokenizer.encode(data.pixels(part)) for part in torch.split(images, 1000)])
 
 
 def save(model: Transformer | Tokenizer, path: Path, **facts: float) -> None:

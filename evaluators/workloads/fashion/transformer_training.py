@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,8 @@ CONFIG = TransformerConfig(
 )
 PEAK_RATE = 1.2e-3
 WARM_UP = 500
+_PACE = 250  # steps after which the pace is known; less than WARM_UP, which needs no total
+_RESERVE_S = 20.0
 _AS_IT_IS = 0.4  # share of pictures shown in view 0
 
 
@@ -33,13 +36,14 @@ def tokens_of_views(tokenizer: Tokenizer, images: Tensor, views: int, batch: int
 
     Half precision on CUDA: of the codes it picks, few differ, and only in training data.
     """
+    dtype = torch.float16 if images.is_cuda else torch.float32
+    tokenizer = deepcopy(tokenizer).to(dtype).to(memory_format=torch.channels_last)
     found = []
     for view in range(views):
         parts = []
-        for part in images.split(batch):
-            shown = pixels(seen(part, view))
-            with torch.autocast(images.device.type, torch.float16, enabled=images.is_cuda):
-                parts.append(tokenizer.encode(shown).to(torch.int16))
+        for part in torch.split(images, batch):
+            shown = pixels(seen(part, view)).to(dtype, memory_format=torch.channels_last)
+            parts.append(tokenizer.encode(shown).to(torch.int16))
         found.append(torch.cat(parts))
     return torch.stack(found)
 
@@ -65,13 +69,16 @@ def train(
     tokens: Tensor,
     classes: Tensor,
     test: tuple[Tensor, Tensor],
-    steps: int,
+    steps: int | None,
     batch: int,
     seed: int,
     run: Run,
     say: Callable[[str], None],
-) -> Transformer:
+) -> tuple[Transformer, int]:
     """Train on tokens [views, n, N] int16 and classes [n]; test: tokens [m, N] and classes [m].
+
+    steps: how many; None for as many as fit before the run's deadline, by the pace of the first.
+    The number taken is returned too: with it the run can be repeated.
 
     Returns the averaged model with weights rounded to bfloat16, as they will be shipped.
     """
@@ -91,12 +98,18 @@ def train(
     if "transformer" in run.state:
         saved = run.state["transformer"]
         restore(saved, learner, optimizer, average)
-        first = saved["step"]
+        first, steps = saved["step"], saved["steps"] or steps
+    planned = steps is not None
+    steps = steps or 2**31
     step_loss = torch.compile(learner) if device.type == "cuda" else learner
     begun, counted, recent = time.monotonic(), first, torch.zeros((), device=device)
-    for step in range(first, steps):
+    step = first - 1
+    while (step := step + 1) < steps:
         if run.due():
-            run.state["transformer"] = {"step": step, **snapshot(learner, optimizer, average)}
+            run.state["transformer"] = {
+                "step": step, "steps": steps if planned else None,
+                **snapshot(learner, optimizer, average),
+            }  # fmt: skip
             run.pause()
         for group in optimizer.param_groups:
             group["lr"] = PEAK_RATE * cosine(step, steps, min(WARM_UP, steps))
@@ -112,21 +125,34 @@ def train(
         average.update(step)
         recent = recent.lerp(loss.detach().float(), 0.02 if step > first else 1.0)
         if step == first + 20:  # compilation is over
+            float(loss.detach())  # wait for the device
             begun, counted = time.monotonic(), step
+        if not planned and step == first + _PACE:
+            steps, planned = _that_fit(run, step, counted, begun), True
+            say(f"{steps} steps fit into the time")
         if (step + 1) % min(2000, max(1, steps // 4)) == 0:
             average.swap()
             nll = score(model, *test)
             average.swap()
             rate = (step + 1 - counted) / (time.monotonic() - begun)
             say(
-                f"transformer {step + 1}/{steps}  train {float(recent):.4f}  test {nll:.4f} nats/token  "
-                f"{rate:.1f} steps/s  {(steps - step - 1) / rate:.0f} s left"
+                f"transformer {step + 1}/{steps}  train {float(recent):.4f}  test {nll:.4f} "
+                f"nats/token  {rate:.1f} steps/s  {(steps - step - 1) / rate:.0f} s left"
             )
     average.swap()
     model.requires_grad_(False)
     for parameter in model.parameters():
         parameter.copy_(parameter.bfloat16())
-    return model.eval()
+    return model.eval(), steps
+
+
+def _that_fit(run: Run, step: int, counted: int, begun: float) -> int:
+    """Steps in all that fit before the deadline, with a reserve for scoring and saving."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    now = time.monotonic()
+    pace = (step - counted) / (now - begun)
+    return step + int(pace * max(0.0, run.deadline - now - _RESERVE_S))
 
 
 @torch.inference_mode()
@@ -135,7 +161,7 @@ def score(model: Transformer, tokens: Tensor, classes: Tensor, batch: int = 500)
     training = model.training
     model.eval()
     total = 0.0
-    for part, of in zip(tokens.split(batch), classes.split(batch), strict=True):
+    for part, of in zip(torch.split(tokens, batch), torch.split(classes, batch), strict=True):
         with torch.autocast(tokens.device.type, torch.bfloat16, enabled=tokens.is_cuda):
             logits = model(part.long(), of)
         total += float(
