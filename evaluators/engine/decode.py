@@ -122,7 +122,9 @@ class Decoding:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds = time.perf_counter() - begun
-        return tokens, Trace(*work, seconds, self._rounds.capture_seconds)
+        forwards, accepted, rejected = work
+        capture = self._rounds.capture_seconds
+        return tokens, Trace(forwards, accepted, rejected, seconds, capture)
 
     def _window(self) -> int:
         """Tokens to feed next: the longest length that any row wants."""

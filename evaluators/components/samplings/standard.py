@@ -61,7 +61,7 @@ class Standard(Sampling):
             logits = logits.masked_fill(logits < least, -torch.inf)
         law = logits.softmax(-1)
         if self.top_p < 1.0:
-            sorted_law, order = law.sort(-1, descending=True, stable=True)
+            sorted_law, order = law.sort(dim=-1, descending=True, stable=True)
             before = sorted_law.cumsum(-1) - sorted_law
             dropped = (before > self.top_p).scatter(-1, order, before > self.top_p)
             law = law.masked_fill(dropped, 0.0)

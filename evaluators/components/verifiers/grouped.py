@@ -69,7 +69,9 @@ class Grouped(PerToken):
             place = start + torch.arange(self.size, device=p.device)
             members = order[place.clamp(max=vocabulary - 1)]
             return members, (place < vocabulary) & (label[members] == label[tokens].unsqueeze(-1))
-        ranking = (q if self.source == "draft" else p).sort(-1, descending=True, stable=True).indices
+        ranking = (q if self.source == "draft" else p).sort(
+            dim=-1, descending=True, stable=True
+        ).indices
         places = torch.arange(vocabulary, device=p.device).expand_as(ranking)
         rank = torch.empty_like(ranking).scatter_(-1, ranking, places).gather(-1, tokens)
         offsets = torch.arange(self.size, device=p.device)
