@@ -1,7 +1,7 @@
 """Narrowing: a space in which one knob or part is limited to some values.
 
 The setting `decoder.window=8,16` reaches every `window` inside the part `decoder`; see
-`Space.narrow` for what a path may say.
+`Space.narrow` for what a path may say. `decoder=sjd,gsd` takes named decoders (`spaces.decoders`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import pyglove as pg
 
 from paretoken.spaces.candidate import Candidate
 from paretoken.spaces.component import Component, Knob, Part
+from paretoken.spaces.decoders import NAMED, named_decoder
 from paretoken.spaces.derive import choice, derive
 from paretoken.spaces.errors import BadInput, BadValue, UnknownName
+from paretoken.spaces.plugins import KINDS
 
 _MOST_INTEGERS = 256  # that `low..high` stands for
 
@@ -63,12 +65,7 @@ class _Narrowing:
 
     def _narrowed(self, declared: Knob | Part, value: Any, where: str) -> Any:
         if isinstance(declared, Part):
-            names = {str(name).removeprefix(f"{declared.kind}/") for name in self._values}
-            found = [option for option in _options(value) if _name(option) in names]
-            missing = names - set(map(_name, found))
-            found = sorted(
-                [*found, *(derive(f"{declared.kind}/{name}") for name in missing)], key=_name
-            )
+            found = self._options(declared, value)
             return found[0] if len(found) == 1 else pg.oneof(found)
         legal: list[Any] = []
         for text in self._values:
@@ -91,6 +88,27 @@ class _Narrowing:
         if declared.many > len(legal):
             raise BadValue(f"{where} needs {declared.many} values or more; {legal} are fewer.")
         return choice(declared, legal)
+
+    def _options(self, declared: Part, value: Any) -> list[Component]:
+        """The plug-ins that were named, then the named decoders, each in a fixed order."""
+        names = {str(name).removeprefix(f"{declared.kind}/") for name in self._values}
+        named: list[Component] = []
+        if declared.kind == "decoders":
+            _refuse_unknown_decoders(names)
+            named = [named_decoder(name) for name in NAMED if name in names]
+            names -= NAMED.keys()
+        found = [option for option in _options(value) if _name(option) in names]
+        missing = names - set(map(_name, found))
+        found += [derive(f"{declared.kind}/{name}") for name in missing]
+        return [*sorted(found, key=_name), *named]
+
+
+def _refuse_unknown_decoders(names: Iterable[str]) -> None:
+    """Raise UnknownName, with plug-ins and named decoders alike, for the first that is neither."""
+    known = {*KINDS["decoders"].names(), *NAMED}
+    for name in names:
+        if name not in known:
+            raise UnknownName("decoder", name, known)
 
 
 def _value(knob: Knob, text: Any, where: str) -> Any:

@@ -86,7 +86,8 @@ class Space:
         the parts and plug-ins around it: `decoder.drafter.window`, `decoder.window` and
         `jacobi.window` are the same if nothing else has a window. Every match is narrowed.
         values: texts, as in `parse_setting`, or values; anything legal, on the grid or not; for a
-        part, names of plug-ins. `low..high` is a continuous float or every integer between.
+        part, names of plug-ins or of named decoders. `low..high` is a continuous float or every
+        integer between.
         Raises UnknownName for a path that matches nothing and BadValue with the legal range.
         """
         return Space(narrowed(self.root, path, tuple(values)))

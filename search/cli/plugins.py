@@ -19,7 +19,7 @@ def run(
     """List the plug-ins by kind, each with its first line, or with why it does not load.
 
     One file in a folder is one plug-in; other packages add theirs as entry points of the group
-    'paretoken.KIND'.
+    'paretoken.KIND'. Among the decoders are the named ones: published settings of a decoder.
 
     \b
       paretoken plugins
@@ -65,7 +65,7 @@ def _listed(kind: str) -> list[dict[str, Any]]:
         working = list(KINDS[kind].working())
     except ModuleNotFoundError as error:  # the folder itself is not there
         return [{"kind": kind, "name": "", "doc": "", "error": str(error)}]
-    return [
+    found = [
         {
             "kind": kind,
             "name": name,
@@ -73,6 +73,22 @@ def _listed(kind: str) -> list[dict[str, Any]]:
             "error": _reason(plugin) if isinstance(plugin, Exception) else None,
         }
         for name, plugin in working
+    ]
+    return found + _named() if kind == "decoders" else found
+
+
+def _named() -> list[dict[str, Any]]:
+    """The named decoders: settings of a plug-in that have a name of their own."""
+    from paretoken.spaces.decoders import NAMED
+
+    return [
+        {
+            "kind": "decoders",
+            "name": name,
+            "doc": f"{named.doc} Source: {named.source}.",
+            "error": None,
+        }
+        for name, named in NAMED.items()
     ]
 
 

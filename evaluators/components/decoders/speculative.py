@@ -1,6 +1,6 @@
 """Speculative decoding: drafter x verifier x residual x length, the one loop of published methods.
 
-`plain`, `sjd`, `gsd`, `lantern`, … are settings of this loop (`paretoken.spaces.presets.decoders`).
+`plain`, `sjd`, `gsd`, `lantern`, … are settings of this loop (`paretoken.spaces.decoders`).
 Equivalences: without drafts the other parts are inert; shared noise verifies by equality and drops
 verifier and residual; the exact verifier has one residual; a verifier that only relaxes has
 matched = exact residual; a window of 2 leaves an adaptive length nothing to choose.
