@@ -8,6 +8,7 @@ Source: Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 
 import torch
@@ -39,7 +40,7 @@ class Purpose(IntEnum):
 def philox(
     c0: Tensor, c1: Tensor, c2: Tensor, c3: Tensor, seed: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Four 32-bit words for each counter (c0, c1, c2, c3), as int64 tensors of the common shape."""
+    """Four 32-bit words for each counter (c0, c1, c2, c3): int64, of the common broadcast shape."""
     k0, k1 = seed & _MASK, (seed >> 32) & _MASK
     for _ in range(_ROUNDS):
         # The product wraps modulo 2**64; an arithmetic shift and a mask still give its high word.
@@ -60,20 +61,28 @@ def uniforms(seed: int, purpose: Purpose, rows: Tensor, places: int, slots: int)
     rows: [B] int64 row ids. places: positions or rounds. Returns [B, places, slots] float32 on the
     grid (k + 1/2) / 2**23, exact in float32, so that neither 0 nor 1 ever occurs.
     """
-    blocks = (slots + 3) // 4
+    return tables(seed, {purpose: slots}, rows, places)[purpose]
+
+
+def tables(
+    seed: int, slots: Mapping[Purpose, int], rows: Tensor, places: int
+) -> dict[Purpose, Tensor]:
+    """The `uniforms` of several purposes, each with its own number of slots, in one go.
+
+    The cipher is a hundred tiny operations whatever its size: a sample that starts pays them once.
+    """
+    blocks = {purpose: (count + 3) // 4 for purpose, count in slots.items()}
     device = rows.device
-    place = torch.arange(places, device=device).view(1, -1, 1)
-    block = torch.arange(blocks, device=device).view(1, 1, -1)
-    shape = (rows.shape[0], places, blocks)
-    words = philox(
-        rows.view(-1, 1, 1).expand(shape) & _MASK,
-        place.expand(shape),
-        block.expand(shape),
-        torch.full((1, 1, 1), int(purpose), device=device).expand(shape),
-        seed,
+    block = torch.cat([torch.arange(count, device=device) for count in blocks.values()])
+    purpose_of = torch.cat(
+        [torch.full((count,), int(p), device=device) for p, count in blocks.items()]
     )
-    bits = torch.stack(words, dim=-1).flatten(-2)[..., :slots]
-    return ((bits >> 9).to(torch.float32) + 0.5) * 2.0**-23
+    place = torch.arange(places, device=device).view(-1, 1)
+    words = philox(rows.view(-1, 1, 1) & _MASK, place, block, purpose_of, seed)
+    bits = torch.stack(words, dim=-1)  # [B, places, blocks, 4]
+    numbers = ((bits >> 9).to(torch.float32) + 0.5) * 2.0**-23
+    parts = numbers.split(list(blocks.values()), dim=2)
+    return {p: part.flatten(-2)[..., : slots[p]] for p, part in zip(slots, parts, strict=True)}
 
 
 def gumbels(seed: int, rows: Tensor, positions: int, vocabulary: int) -> Tensor:

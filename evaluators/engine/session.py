@@ -15,7 +15,7 @@ from paretoken.evaluators.components.decoders.speculative import Speculative
 from paretoken.evaluators.engine.drafter import Round, Shape
 from paretoken.evaluators.engine.geometry import Geometry
 from paretoken.evaluators.engine.laws import draw
-from paretoken.evaluators.engine.noise import Purpose, gumbels, uniforms
+from paretoken.evaluators.engine.noise import Purpose, gumbels, tables
 from paretoken.evaluators.engine.sampling import Sampling
 from paretoken.evaluators.engine.target import Target
 from paretoken.evaluators.engine.verifier import Chance
@@ -51,6 +51,8 @@ class Session:
         self.batch, self.seed = batch, seed
         self.window = decoder.drafter.most
         self._geometry, self._rule = geometry, decoder.rule
+        # Reading a field of a symbolic object takes longer than a small tensor operation.
+        self._residual, self._length = decoder.residual, decoder.length
         self._cache: Any = target.allocate(batch, sampling.guided)
         length, device = target.length, target.device
         padded = length + self.window
@@ -62,7 +64,7 @@ class Session:
 
         self.tokens, self.pending = zeros(padded), zeros()
         self.count = torch.full((batch,), length, dtype=torch.int64, device=device)
-        self.lengths = torch.full_like(self.count, decoder.length.first(self.window))
+        self.lengths = torch.full_like(self.count, self._length.first(self.window))
         self.counts = RowCounts(zeros(), zeros(), zeros())
         self.broken = torch.zeros((), dtype=torch.bool, device=device)
         self._accept = torch.zeros(batch, padded, device=device)
@@ -76,7 +78,7 @@ class Session:
         self.pending[rows] = self.target.begin(classes)
         self.count[rows] = 0
         self.tokens[rows] = 0
-        self.lengths[rows] = self.decoder.length.first(self.window)
+        self.lengths[rows] = self._length.first(self.window)
         for counter in self.counts:
             counter[rows] = 0
         # Positions beyond the sample are fed for windows that overhang; their numbers are unused.
@@ -84,21 +86,23 @@ class Session:
         if self._gumbel is not None:
             self._gumbel[rows, :used] = gumbels(self.seed, ids, used, self.target.vocabulary)
         else:
-            self._accept[rows, :used] = uniforms(self.seed, Purpose.ACCEPT, ids, used, 1)[..., 0]
-            self._next[rows, :used] = uniforms(self.seed, Purpose.NEXT, ids, used, 1)[..., 0]
+            drawn = tables(self.seed, {Purpose.ACCEPT: 1, Purpose.NEXT: 1}, ids, used)
+            self._accept[rows, :used] = drawn[Purpose.ACCEPT][..., 0]
+            self._next[rows, :used] = drawn[Purpose.NEXT][..., 0]
         self._memory.reset(rows, ids, self.seed)
 
     def round(self, window: int, guided: bool) -> None:
         """Advance every unfinished row by 1 … window tokens with one target forward.
 
-        window: tokens fed, the same for all rows; at least the longest of `lengths`.
+        window: tokens fed, the same for all rows; a row that wants more gets so many.
         guided: whether unconditional logits are needed for any row.
         """
         length = self.target.length
         open_rows = self.count < length
         proposal = self._memory.propose(window - 1)
         slots = torch.arange(window, device=self.count.device)
-        in_length = slots < self.lengths.unsqueeze(-1)
+        lengths = self.lengths.clamp(max=window)
+        in_length = slots < lengths.unsqueeze(-1)
         place = self.count.unsqueeze(-1) + slots  # the token index that each slot predicts
         proposal = type(proposal)(
             proposal.tokens,
@@ -112,15 +116,17 @@ class Session:
         laws = self.sampling.laws(conditional, unconditional, place)
         self.broken |= (laws[..., 0].isnan() & open_rows.unsqueeze(-1)).any()
         verdict = self._rule.select(
-            laws, proposal, self.decoder.residual, self._chance(place), self._geometry
+            laws, proposal, self._residual, self._chance(place), self._geometry
         )
         token = self._draw(verdict.law, self.count + verdict.accepted)
         self._commit(proposal.tokens, verdict.accepted, token, proposal.valid, open_rows)
         if window > 1:
-            finished = Round(laws, proposal, verdict, self.lengths, self.count, self.tokens)
+            finished = Round(laws, proposal, verdict, lengths, self.count, self.tokens)
             self._memory.observe(finished)
-        following = self.decoder.length.following(self.lengths, verdict.accepted, self.window)
-        self.lengths.copy_(following)
+        if not self._length.constant:
+            following = self._length.following(lengths, verdict.accepted, self.window)
+            # A finished row must not widen the window of the others.
+            self.lengths.copy_(torch.where(open_rows, following, 1))
 
     def _chance(self, place: Tensor) -> Chance:
         if self._gumbel is None:

@@ -74,7 +74,9 @@ class PerToken(Verifier):
         return True
 
     @abstractmethod
-    def ratio(self, p: Tensor, q: Tensor, tokens: Tensor, slot: Tensor, geometry: Geometry) -> Tensor:
+    def ratio(
+        self, p: Tensor, q: Tensor, tokens: Tensor, slot: Tensor, geometry: Geometry
+    ) -> Tensor:
         """The relaxed likelihood ratio of `tokens`, the exact rule's being p/q.
 
         p, q: [..., V]. tokens: [..., K] int64. slot: broadcastable to [..., K], 0 for the first
@@ -104,6 +106,9 @@ class PerToken(Verifier):
             )
         depth = proposal.tokens.shape[1]
         slots = torch.arange(depth, device=laws.device)
+        path = slots.expand(laws.shape[0], -1)
+        if depth == 0:  # no drafts: the next law is the target's
+            return Verdict(path, path.sum(-1), laws[:, 0])
         p, q = laws[:, :depth], proposal.laws
         a = self.acceptance(p, q, proposal.tokens.unsqueeze(-1), slots.view(1, -1, 1), geometry)
         # Strictly smaller: a token of probability zero is never accepted.
@@ -121,7 +126,7 @@ class PerToken(Verifier):
 
         corrected = residual.law(p_last, q_last, ratio_of_all)
         law = torch.where((accepted < drafted).unsqueeze(-1), corrected, next_law)
-        return Verdict(slots.expand(laws.shape[0], -1), accepted, law)
+        return Verdict(path, accepted, law)
 
 
 class SharedNoise(Verifier):

@@ -15,6 +15,9 @@ from paretoken.evaluators.engine.decode import Decoding, Trace
 from paretoken.evaluators.engine.geometry import Geometry
 from paretoken.spaces.candidate import from_tree
 
+# Tensors of a few elements: more threads only wait for each other, most of all on a busy machine.
+torch.set_num_threads(1)
+
 
 class ToyTarget:
     """A random law for every prefix and class: V ** N sequences, all enumerable.

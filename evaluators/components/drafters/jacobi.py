@@ -20,7 +20,7 @@ from torch import Tensor
 from paretoken.evaluators.components.drafters.none import NoDraft
 from paretoken.evaluators.engine.drafter import Drafter, DraftMemory, Round, Shape
 from paretoken.evaluators.engine.laws import draw, normalised, one_hot
-from paretoken.evaluators.engine.noise import Purpose, uniforms
+from paretoken.evaluators.engine.noise import Purpose, tables
 from paretoken.evaluators.engine.proposal import Proposal
 from paretoken.spaces.component import Component, knob
 
@@ -29,7 +29,12 @@ class Jacobi(Drafter):
     """Let the target draft for itself, one round ahead."""
 
     window: int = knob(
-        16, low=1, high=64, grid=(2, 4, 8, 16, 32, 64), log=True, doc="Tokens a target forward sees."
+        16,
+        low=1,
+        high=64,
+        grid=(2, 4, 8, 16, 32, 64),
+        log=True,
+        doc="Tokens a target forward sees.",
     )
     init: str = knob(
         "random",
@@ -46,7 +51,8 @@ class Jacobi(Drafter):
 
     @property
     def shares_noise(self) -> bool:
-        return bool(self.coupling == "gumbel")
+        # A window of one drafts nothing: plain decoding, down to its very tokens.
+        return bool(self.coupling == "gumbel" or self.window == 1)
 
     def memory(self, shape: Shape) -> DraftMemory:
         return _Guesses(self, shape)
@@ -69,22 +75,22 @@ class _Guesses:
         self._valid = torch.ones(shape.batch, self._slots, dtype=torch.bool, **at)
         self._round = torch.zeros(shape.batch, dtype=torch.int64, **at)
         # Uniforms of every round a sample can need, [B, N, slots]: drawn once when it starts.
-        purposes = {Purpose.DRAFT: drafter.most, Purpose.START: self._slots}
+        self._uses = {Purpose.DRAFT: drafter.most, Purpose.START: self._slots}
         if self._coupling == "maximal":
-            purposes |= {Purpose.COUPLE: self._slots, Purpose.REDRAW: self._slots}
+            self._uses |= {Purpose.COUPLE: self._slots, Purpose.REDRAW: self._slots}
         if self._coupling == "gumbel":
-            del purposes[Purpose.DRAFT]
+            del self._uses[Purpose.DRAFT]
         self._chance = {
             purpose: torch.zeros(shape.batch, shape.length, slots, **at)
-            for purpose, slots in purposes.items()
+            for purpose, slots in self._uses.items()
         }
 
     def reset(self, rows: Tensor, ids: Tensor, seed: int) -> None:
+        drawn = tables(seed, self._uses, ids, self._shape.length)
         for purpose, table in self._chance.items():
-            table[rows] = uniforms(seed, purpose, ids, table.shape[1], table.shape[2])
+            table[rows] = drawn[purpose]
         self._round[rows] = 0
-        start = self._uniform(Purpose.START)[rows]
-        fresh = (start * self._shape.vocabulary).long()
+        fresh = (drawn[Purpose.START][:, 0] * self._shape.vocabulary).long()
         self._tokens[rows] = fresh
         self._laws[rows] = one_hot(fresh, self._shape.vocabulary, self._laws.dtype)
 
@@ -129,7 +135,8 @@ class _Guesses:
         if self._coupling != "maximal" or window == 1:
             return fresh
         p, q, old = laws[:, :-1], proposal.laws, proposal.tokens
-        ratio = (p / q).gather(-1, old.unsqueeze(-1)).squeeze(-1)
+        chosen = old.unsqueeze(-1)
+        ratio = (p.gather(-1, chosen) / q.gather(-1, chosen)).squeeze(-1)
         kept = self._uniform(Purpose.COUPLE)[:, : window - 1] < ratio
         residual = normalised((p - q).clamp_min(0.0), otherwise=p)
         redrawn = draw(residual, self._uniform(Purpose.REDRAW)[:, : window - 1])
@@ -147,7 +154,9 @@ class _Guesses:
         if self._init == "repeat_above":
             # Positions above may lie in the committed text or among the guesses just drawn.
             board = finished.tokens.scatter(
-                1, place.clamp(max=finished.tokens.shape[1] - 1), torch.where(known, tokens, anything)
+                1,
+                place.clamp(max=finished.tokens.shape[1] - 1),
+                torch.where(known, tokens, anything),
             )
             end = (finished.count + known.sum(-1)).unsqueeze(-1)  # first unknown position
             rows_up = (place - end).clamp_min(-1).div(width, rounding_mode="floor") + 1

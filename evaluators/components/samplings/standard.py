@@ -22,14 +22,22 @@ class Standard(Sampling):
     """The target law that every decoder of one candidate follows or approximates."""
 
     temperature: float = knob(
-        1.0, low=0.0, high=4.0, grid=(0.9, 0.95, 1.0, 1.05, 1.1), doc="Divides the logits; 0: greedy."
+        1.0,
+        low=0.0,
+        high=4.0,
+        grid=(0.9, 0.95, 1.0, 1.05, 1.1),
+        doc="Divides the logits; 0: greedy.",
     )
     top_k: int = knob(
         0, low=0, high=65536, grid=(0, 500, 1000, 2000, 8000), doc="Likeliest tokens kept; 0: all."
     )
     top_p: float = knob(1.0, low=0.0, high=1.0, grid=(0.9, 0.95, 1.0), doc="Mass kept; 1: all.")
     cfg: float = knob(
-        1.0, low=1.0, high=20.0, grid=(1.0, 1.25, 1.5, 2.0, 3.0, 4.0), doc="Guidance scale; 1: none."
+        1.0,
+        low=1.0,
+        high=20.0,
+        grid=(1.0, 1.25, 1.5, 2.0, 3.0, 4.0),
+        doc="Guidance scale; 1: none.",
     )
     cfg_interval: int = knob(
         -1, low=-1, high=65536, grid=(-1,), doc="Last decode step that is guided; -1: all."

@@ -18,10 +18,16 @@ class Amplified(PerToken):
     """Keep a draft as if the target liked it `factor` times better."""
 
     factor: float = knob(
-        2.0, low=1.0, high=16.0, grid=(1.0, 1.5, 2.0, 3.0, 4.0), doc="How much p/q is multiplied by."
+        2.0,
+        low=1.0,
+        high=16.0,
+        grid=(1.0, 1.5, 2.0, 3.0, 4.0),
+        doc="How much p/q is multiplied by.",
     )
 
-    def ratio(self, p: Tensor, q: Tensor, tokens: Tensor, slot: Tensor, geometry: Geometry) -> Tensor:
+    def ratio(
+        self, p: Tensor, q: Tensor, tokens: Tensor, slot: Tensor, geometry: Geometry
+    ) -> Tensor:
         return self.factor * (p.gather(-1, tokens) / q.gather(-1, tokens))
 
     def simplified(self) -> Component:

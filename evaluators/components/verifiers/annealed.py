@@ -29,7 +29,9 @@ class Annealed(PerToken):
     def relaxes_only(self) -> bool:
         return bool(self.nu == 0.0)
 
-    def ratio(self, p: Tensor, q: Tensor, tokens: Tensor, slot: Tensor, geometry: Geometry) -> Tensor:
+    def ratio(
+        self, p: Tensor, q: Tensor, tokens: Tensor, slot: Tensor, geometry: Geometry
+    ) -> Tensor:
         weight = self.delta * (-self.nu * slot.to(p.dtype)).exp()
         return weight * (p.gather(-1, tokens) / q.gather(-1, tokens))
 

@@ -19,7 +19,9 @@ class Exact(PerToken):
     def lossless(self) -> bool:
         return True
 
-    def ratio(self, p: Tensor, q: Tensor, tokens: Tensor, slot: Tensor, geometry: Geometry) -> Tensor:
+    def ratio(
+        self, p: Tensor, q: Tensor, tokens: Tensor, slot: Tensor, geometry: Geometry
+    ) -> Tensor:
         return p.gather(-1, tokens) / q.gather(-1, tokens)
 
 

@@ -26,12 +26,22 @@ from paretoken.spaces.component import Component, knob
 class Grouped(PerToken):
     """Keep a draft as often as the target would have something of its group."""
 
-    size: int = knob(14, low=1, high=1024, grid=(2, 3, 5, 8, 10, 14, 25, 50), log=True, doc="Group size.")
+    size: int = knob(
+        14, low=1, high=1024, grid=(2, 3, 5, 8, 10, 14, 25, 50), log=True, doc="Group size."
+    )
     probability: float = knob(
-        0.15, low=0.0, high=1.0, grid=(0.02, 0.05, 0.15, 1.0), doc="Largest |p(y) - p(x)| in a group."
+        0.15,
+        low=0.0,
+        high=1.0,
+        grid=(0.02, 0.05, 0.15, 1.0),
+        doc="Largest |p(y) - p(x)| in a group.",
     )
     distance: float = knob(
-        1.0, low=0.0, high=1.0, grid=(0.01, 0.05, 0.2, 1.0), doc="Distance threshold, as a quantile."
+        1.0,
+        low=0.0,
+        high=1.0,
+        grid=(0.01, 0.05, 0.2, 1.0),
+        doc="Distance threshold, as a quantile.",
     )
     space: str = knob("normalised", among=SPACES, doc="Where distances are measured.")
     source: str = knob(
@@ -42,7 +52,9 @@ class Grouped(PerToken):
     def relaxes_only(self) -> bool:
         return False  # a group may hold less of p than of q although its member does not
 
-    def ratio(self, p: Tensor, q: Tensor, tokens: Tensor, slot: Tensor, geometry: Geometry) -> Tensor:
+    def ratio(
+        self, p: Tensor, q: Tensor, tokens: Tensor, slot: Tensor, geometry: Geometry
+    ) -> Tensor:
         members, present = self._members(p, q, tokens, geometry)
         flat = members.flatten(-2)
         p_members = p.gather(-1, flat).view(members.shape)
@@ -69,9 +81,9 @@ class Grouped(PerToken):
             place = start + torch.arange(self.size, device=p.device)
             members = order[place.clamp(max=vocabulary - 1)]
             return members, (place < vocabulary) & (label[members] == label[tokens].unsqueeze(-1))
-        ranking = (q if self.source == "draft" else p).sort(
-            dim=-1, descending=True, stable=True
-        ).indices
+        ranking = (
+            (q if self.source == "draft" else p).sort(dim=-1, descending=True, stable=True).indices
+        )
         places = torch.arange(vocabulary, device=p.device).expand_as(ranking)
         rank = torch.empty_like(ranking).scatter_(-1, ranking, places).gather(-1, tokens)
         offsets = torch.arange(self.size, device=p.device)

@@ -25,7 +25,12 @@ class LatentNeighbour(PerToken):
     """Keep a draft as often as the target would have it or something that looks like it."""
 
     k: int = knob(
-        100, low=0, high=16384, grid=(5, 10, 30, 100, 300, 1000), log=True, doc="Neighbours counted."
+        100,
+        low=0,
+        high=16384,
+        grid=(5, 10, 30, 100, 300, 1000),
+        log=True,
+        doc="Neighbours counted.",
     )
     bound_kind: str = knob(
         "additive", among=("additive", "multiplicative"), doc="What limits the borrowed mass."
@@ -39,7 +44,9 @@ class LatentNeighbour(PerToken):
     )
     space: str = knob("normalised", among=SPACES, doc="Where distances are measured.")
 
-    def ratio(self, p: Tensor, q: Tensor, tokens: Tensor, slot: Tensor, geometry: Geometry) -> Tensor:
+    def ratio(
+        self, p: Tensor, q: Tensor, tokens: Tensor, slot: Tensor, geometry: Geometry
+    ) -> Tensor:
         neighbours = geometry.neighbours(self.space, self.k)
         at_once = max(1, _MOST_PAIRS // max(1, neighbours.shape[1] * p[..., 0].numel()))
         borrowed = [self._borrowed(p, part, neighbours) for part in tokens.split(at_once, dim=-1)]
