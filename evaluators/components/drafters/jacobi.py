@@ -140,7 +140,10 @@ class _Guesses:
         kept = self._uniform(Purpose.COUPLE)[:, : window - 1] < ratio
         residual = normalised((p - q).clamp_min(0.0), otherwise=p)
         redrawn = draw(residual, self._uniform(Purpose.REDRAW)[:, : window - 1])
-        return torch.cat([torch.where(kept, old, redrawn), fresh[:, -1:]], dim=1)
+        # Past a row's own drafts stand guesses that were fed for the sake of longer rows.
+        own = torch.arange(window - 1, device=old.device) < finished.lengths.unsqueeze(-1) - 1
+        coupled = torch.where(kept, old, redrawn)
+        return torch.cat([torch.where(own, coupled, fresh[:, :-1]), fresh[:, -1:]], dim=1)
 
     def _new_tokens(self, finished: Round, guess: Tensor, tokens: Tensor, known: Tensor) -> Tensor:
         """Tokens [B, slots] for the slots that no guess reaches; computed for all, used there."""
