@@ -32,7 +32,7 @@ from paretoken.evaluators.models.image_target import ImageTarget
 from paretoken.evaluators.models.llamagen import Transformer
 from paretoken.evaluators.models.vq import Tokenizer, to_uint8
 from paretoken.evaluators.timing import mean_and_error, repeat
-from paretoken.spaces.candidate import Candidate, from_tree, to_tree
+from paretoken.spaces.candidate import from_tree, to_tree
 from paretoken.spaces.component import Component
 from paretoken.spaces.errors import BadInput, MeasurementFailed
 from paretoken.spaces.objectives import Objective
@@ -82,7 +82,7 @@ class ImageWorkload:
 
     def plain(self) -> Component:
         """Plain decoding at temperature 1 and the batch that speed is measured at."""
-        return self._at_batch(Candidate())
+        return self._at_batch(from_tree({}))
 
     def behaviour(self, candidate: Component) -> Behaviour:
         candidate = self._at_batch(candidate)
