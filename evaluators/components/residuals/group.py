@@ -1,8 +1,9 @@
 """Group residual: a group from norm([P - Q]+), then a token from p within it.
 
 Written token by token as p * [1 - 1/ratio]+ with the verifier's ratio P/Q of group masses. For a
-true partition the emitted law has exactly the target's group marginals; for overlapping groups
-it is the same formula without that promise. With the exact ratio p/q it is the exact residual.
+true partition the emitted law has exactly the target's group marginals, unless the target forbids
+tokens that were drafted (they are refused whatever their group); for overlapping groups it is the
+same formula without that promise. With the exact ratio p/q it is the exact residual.
 """
 
 from __future__ import annotations

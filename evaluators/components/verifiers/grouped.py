@@ -5,9 +5,9 @@ ratio(x) = P/Q over the group of x; on acceptance the draft itself is kept. Grou
   draft      the same in the draft's ranking
   blocks     the target's ranking cut into blocks of `size`: a true partition
   embedding  a fixed partition into near tokens: the baseline that GSD found ineffective
-Filters keep y with |p(y) - p(x)| < probability and squared distance below the `distance` quantile of
-all pairs; x itself always stays (the released code drops it at a threshold of 0, and then every
-draft is rejected from a wrong law). The ranking is sorted once per window, not once per slot.
+Filters keep y with |p(y) - p(x)| < probability and squared distance below the `distance` quantile
+of all pairs; x itself always stays (the released code drops it at a threshold of 0, and then every
+draft is rejected from a wrong law). A draft with p(x) = 0 is refused whatever its group. The ranking is sorted once per window, not once per slot.
 Equivalences: size 1, probability 0 or distance 0 is exact; a filter of 1 is off.
 Source: So et al., "Grouped speculative decoding" (ICCV 2025, arXiv:2508.07747).
 """
@@ -60,13 +60,15 @@ class Grouped(PerToken):
         p_members = p.gather(-1, flat).view(members.shape)
         q_members = q.gather(-1, flat).view(members.shape)
         own = tokens.unsqueeze(-1)
+        near = torch.ones_like(present)
         if self.probability < 1.0:
             gap = (p_members - p.gather(-1, tokens).unsqueeze(-1)).abs()
-            present = present & (gap < self.probability)
+            near = near & (gap < self.probability)
         if self.distance < 1.0:
             limit = geometry.quantile(self.space, self.distance)
-            present = present & (geometry.squared_distance(self.space, members, own) < limit)
-        present = present | (members == own)
+            near = near & (geometry.squared_distance(self.space, members, own) < limit)
+        # x stays, but once: at the edges of the ranking, places that do not exist point at it too.
+        present = present & (near | (members == own))
         return (p_members * present).sum(-1) / (q_members * present).sum(-1)
 
     def _members(

@@ -47,17 +47,20 @@ class LatentNeighbour(PerToken):
     def ratio(
         self, p: Tensor, q: Tensor, tokens: Tensor, slot: Tensor, geometry: Geometry
     ) -> Tensor:
+        own = p.gather(-1, tokens)
         neighbours = geometry.neighbours(self.space, self.k)
+        if neighbours.shape[1] == 0:
+            return own / q.gather(-1, tokens)
         at_once = max(1, _MOST_PAIRS // max(1, neighbours.shape[1] * p[..., 0].numel()))
         borrowed = [self._borrowed(p, part, neighbours) for part in tokens.split(at_once, dim=-1)]
-        own = p.gather(-1, tokens)
         return (own + torch.cat(borrowed, dim=-1)) / q.gather(-1, tokens)
 
     def _borrowed(self, p: Tensor, tokens: Tensor, neighbours: Tensor) -> Tensor:
         near = neighbours[tokens]  # [..., K, k]
         mass = p.gather(-1, near.flatten(-2)).view(near.shape).cumsum(-1)
         if self.bound_kind == "additive":
-            within = mass <= self.bound
+            # Sums can round to more than 1; a bound of 1 is none.
+            within = mass <= (self.bound if self.bound < 1.0 else torch.inf)
         else:
             within = mass <= (self.bound - 1.0) * p.gather(-1, tokens).unsqueeze(-1)
         return torch.where(within, mass, 0.0).amax(-1)
