@@ -136,3 +136,8 @@ def run() -> Any:
 @pytest.fixture
 def chi_square() -> Any:
     return p_value
+
+
+@pytest.fixture
+def toy_of() -> type[ToyTarget]:
+    return ToyTarget
