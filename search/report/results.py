@@ -22,7 +22,8 @@ from paretoken.spaces.settings import summary
 class Results:
     """A study and its front.
 
-    objectives: those of the front, the speed first. trials: all, by number. front, close: numbers
+    objectives: those of the front, the speed first. trials: by number, each candidate once: an
+    algorithm may propose one again, and is then answered from the store. front, close: numbers
     of the trials on the front and of those indistinguishable from it, fastest first.
     note: what was left out of the comparison and why; empty if nothing was.
     """
@@ -61,6 +62,7 @@ def judge(info: StudyInfo, trials: Sequence[Trial], objectives: str = "") -> Res
     """The trials judged by the study's objectives, or by those named; see `Results`."""
     wanted = _named(objectives, trials) if objectives.strip() else _speed_first(info.objectives)
     names = [objective.name for objective in wanted]
+    trials = _once(trials)
     measured = [
         trial
         for trial in trials
@@ -77,6 +79,14 @@ def judge(info: StudyInfo, trials: Sequence[Trial], objectives: str = "") -> Res
         tuple(trial.number for trial in close),
         note,
     )
+
+
+def _once(trials: Sequence[Trial]) -> Sequence[Trial]:
+    """The first trial of every candidate."""
+    first: dict[str, Trial] = {}
+    for trial in trials:
+        first.setdefault(trial.candidate_id, trial)
+    return tuple(first.values())
 
 
 def choose(results: Results, where: str = "", maximize: str = "", minimize: str = "") -> Trial:
