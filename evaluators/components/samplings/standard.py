@@ -70,9 +70,9 @@ class Standard(Sampling):
         law = logits.softmax(-1)
         if self.top_p < 1.0:
             sorted_law, order = law.sort(dim=-1, descending=True, stable=True)
-            before = sorted_law.cumsum(-1) - sorted_law
-            dropped = (before > self.top_p).scatter(-1, order, before > self.top_p)
-            law = law.masked_fill(dropped, 0.0)
+            reached = (sorted_law.cumsum(-1) > self.top_p).roll(1, dims=-1)  # by those before it
+            reached[..., 0] = False
+            law = law.masked_fill(reached.scatter(-1, order, reached), 0.0)
             law = law / law.sum(-1, keepdim=True)
         return law
 
