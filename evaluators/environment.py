@@ -37,7 +37,9 @@ def environment(device: torch.device) -> Environment:
         described = f"cuda {torch.cuda.get_device_name(device)}"
     else:
         described = f"cpu {_processor()}, {torch.get_num_threads()} threads"
-    software = f"paretoken {_own_version()}, torch {torch.__version__}, python {platform.python_version()}"
+    software = (
+        f"paretoken {_own_version()}, torch {torch.__version__}, python {platform.python_version()}"
+    )
     return Environment(described, software, _commit())
 
 

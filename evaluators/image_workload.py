@@ -119,7 +119,7 @@ class ImageWorkload:
         report("quality: features", 0.9)
         features = extract(images, self._extractor)
         report("quality: distances", 0.97)
-        # Without a calibration the spread comes from disjoint sets, each of a quarter of the images.
+        # Without a calibration the spread comes from disjoint sets, each a quarter of the images.
         sets = [features] if self._calibration else features.split(wanted // 4)
         quantities = quality(sets, self._reference, self._calibration)
         forwards, _ = mean_and_error(trace.forwards.tolist())
@@ -188,7 +188,9 @@ class ImageWorkload:
         if all(np.isfinite(rates)):
             mean, error = mean_and_error(rates)
             quantities.append(
-                Quantity("acceptance_rate", mean, _finite(error), len(rates), "", True, detail=spread)
+                Quantity(
+                    "acceptance_rate", mean, _finite(error), len(rates), "", True, detail=spread
+                )
             )
         detail = {
             "batch": batch,
@@ -230,7 +232,9 @@ class ImageWorkload:
         if self._target is None or self._target.dtype != dtype:
             self._target = ImageTarget(self._transformer, self._device, dtype)
         if not isinstance(candidate.decoder, Speculative):
-            raise BadInput(f"image workloads decode with decoders/speculative, not {candidate.decoder.tag()}.")
+            raise BadInput(
+                f"image workloads decode with decoders/speculative, not {candidate.decoder.tag()}."
+            )
         return Decoding(
             self._target, candidate.decoder, candidate.sampling, self._geometry,
             batch=batch, seed=seed, graphs=bool(candidate.runtime.graphs),
@@ -241,10 +245,12 @@ class ImageWorkload:
         """uint8 images [n, C, H, W] on the CPU."""
         config = self._transformer.config
         parts = []
-        for part in tokens.split(_QUALITY_BATCH[self._device.type]):
+        for part in torch.split(tokens, _QUALITY_BATCH[self._device.type]):
             images = self._tokenizer.decode(part.to(self._device), config.height, config.width)
             if not bool(images.isfinite().all()):
-                raise MeasurementFailed("nan", "the tokenizer decoded to pixels that are no numbers")
+                raise MeasurementFailed(
+                    "nan", "the tokenizer decoded to pixels that are no numbers"
+                )
             parts.append(to_uint8(images).cpu())
         return torch.cat(parts)
 
@@ -274,7 +280,8 @@ def _sheet(images: Tensor) -> str:
     columns = min(columns, len(shown))
     shown = shown[: len(shown) // columns * columns]
     width = shown.shape[-1]
-    tiled = shown.unflatten(0, (-1, columns)).permute(0, 3, 1, 4, 2)  # rows, H, columns, W, C
+    grid = torch.unflatten(shown, 0, (-1, columns))
+    tiled = grid.permute(0, 3, 1, 4, 2)  # rows, H, columns, W, C
     page = tiled.reshape(-1, columns * width, shown.shape[1]).squeeze(-1)
     file = io.BytesIO()
     Image.fromarray(page.numpy()).save(file, "PNG", optimize=True)

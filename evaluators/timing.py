@@ -20,7 +20,7 @@ class Timed:
 
     @property
     def spread(self) -> float:
-        """Standard error of the median, in seconds: sqrt(pi / 2) * s / sqrt(n) for normal errors."""
+        """Standard error of the median, in seconds: sqrt(pi / 2) * s / sqrt(n) if normal."""
         if len(self.seconds) < 2:
             return math.inf
         deviation = statistics.stdev(self.seconds)

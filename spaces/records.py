@@ -60,7 +60,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a candidate has no score. reason: a short stable word such as "nan" or "out-of-memory"."""
+    """Why a candidate has no score. reason: a short stable word, "nan" or "out-of-memory" say."""
 
     reason: str
     detail: str

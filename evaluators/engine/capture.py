@@ -29,7 +29,7 @@ class Rounds:
         self.capture_seconds = 0.0
 
     def padded(self, longest: int) -> int:
-        """The window that is fed for a longest wanted length: as it is, or the next captured size."""
+        """The window fed for a longest wanted length: as it is, or the next captured size."""
         if not self._captures or longest == self._session.window:
             return longest
         return min(self._session.window, next(w for w in WINDOWS if w >= longest))
@@ -50,7 +50,7 @@ class Rounds:
 
     def _capture(self, window: int, guided: bool) -> None:
         started = time.perf_counter()
-        side = torch.cuda.Stream()
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch has no types there
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(_WARM_UP):

@@ -26,8 +26,8 @@ _LOOK_EVERY = {"cpu": 1, "cuda": 4}
 class Trace:
     """The work of decoding n samples.
 
-    forwards, accepted, rejected: [n] int64 per sample: target forwards, drafts kept, drafts refused.
-    seconds: wall time of the rounds, synchronised, without capture. capture_seconds: reported apart.
+    forwards, accepted, rejected: [n] int64 per sample: target forwards, drafts kept and refused.
+    seconds: wall time of the rounds, synchronised, without capture; capture_seconds: that apart.
     """
 
     forwards: Tensor

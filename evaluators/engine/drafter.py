@@ -15,7 +15,7 @@ from paretoken.spaces.component import Component
 
 @dataclass(frozen=True)
 class Shape:
-    """What a drafter's memory must hold: B rows of N tokens over V values on a grid `width` wide."""
+    """What a drafter's memory holds: B rows of N tokens over V values on a grid `width` wide."""
 
     batch: int
     length: int

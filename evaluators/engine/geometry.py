@@ -32,7 +32,7 @@ class Geometry:
         self.clusters = cache(self._clusters)
 
     def squared_distance(self, space: Space, x: Tensor, y: Tensor) -> Tensor:
-        """Squared Euclidean distance of tokens x and y, of one broadcast shape; exactly 0 for x = y."""
+        """Squared Euclidean distance of tokens x and y, of one broadcast shape; 0 for x = y."""
         rows = self._rows[space]
         return (rows[x] - rows[y]).square().sum(-1)
 
@@ -46,7 +46,7 @@ class Geometry:
         k = min(k, self.vocabulary - 1)
         device = self._rows[space].device
         found = []
-        for tokens in torch.arange(self.vocabulary, device=device).split(1024):
+        for tokens in torch.split(torch.arange(self.vocabulary, device=device), 1024):
             distance = self._from(space, tokens)
             distance.scatter_(1, tokens.unsqueeze(1), torch.inf)  # a token is not its own neighbour
             order = distance.sort(dim=1, stable=True).indices
@@ -54,7 +54,7 @@ class Geometry:
         return torch.cat(found)
 
     def _quantile(self, space: Space, share: float) -> float:
-        """The squared distance below which lies the given share of all pairs of different tokens."""
+        """The squared distance below which lies that share of all pairs of different tokens."""
         device = self._rows[space].device
         step = max(1, self.vocabulary // _EXACT_QUANTILE)
         tokens = torch.arange(0, self.vocabulary, step, device=device)

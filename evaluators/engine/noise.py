@@ -81,7 +81,7 @@ def tables(
     words = philox(rows.view(-1, 1, 1) & _MASK, place, block, purpose_of, seed)
     bits = torch.stack(words, dim=-1)  # [B, places, blocks, 4]
     numbers = ((bits >> 9).to(torch.float32) + 0.5) * 2.0**-23
-    parts = numbers.split(list(blocks.values()), dim=2)
+    parts = torch.split(numbers, list(blocks.values()), dim=2)
     return {p: part.flatten(-2)[..., : slots[p]] for p, part in zip(slots, parts, strict=True)}
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Proposal:
-    """Drafts for one round: a tree of D nodes under the pending token; a chain is its plainest form.
+    """Drafts for one round: a tree of D nodes under the pending token; a chain is the plainest.
 
     tokens: [B, D] int64. laws: [B, D, V], what each token was drawn from; one-hot for a token that
     is certain. valid: [B, D] bool, the nodes that count (rows draft to different lengths).
@@ -32,8 +32,8 @@ class Proposal:
 class Verdict:
     """What a verifier decided in one round.
 
-    path: [B, D] int64, the accepted nodes in order, padded at the end. accepted: [B] int64, how many
-    of them count. law: [B, V], the law of the token that follows the accepted path.
+    path: [B, D] int64, the accepted nodes in order, padded at the end. accepted: [B] int64, how
+    many of them count. law: [B, V], the law of the token that follows the accepted path.
     fresh: [B, D + 1] int64 or None: tokens the rule drew for every slot, which drafters may reuse.
     """
 

@@ -25,5 +25,5 @@ class Sampling(Component):
 
     @abstractmethod
     def laws(self, conditional: Tensor, unconditional: Tensor | None, index: Tensor) -> Tensor:
-        """conditional, unconditional: [B, W, V] logits, float32 or wider; index: [B, W], which token
-        of the sample each row of logits predicts. Returns laws [B, W, V]; NaN logits stay NaN."""
+        """conditional, unconditional: [B, W, V] logits, float32 or wider; index: [B, W], which
+        token of the sample each predicts. Returns laws [B, W, V]; NaN logits stay NaN."""

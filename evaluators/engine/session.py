@@ -74,7 +74,7 @@ class Session:
             self._gumbel = torch.zeros(batch, padded, target.vocabulary, device=device)
 
     def load(self, rows: Tensor, ids: Tensor, classes: Tensor) -> None:
-        """Start samples in some rows. rows, ids (the row ids of the random numbers), classes: [n]."""
+        """Start samples in some rows. rows, ids (row ids of the random numbers), classes: [n]."""
         self.pending[rows] = self.target.begin(classes)
         self.count[rows] = 0
         self.tokens[rows] = 0

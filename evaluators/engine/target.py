@@ -21,7 +21,7 @@ class Target(Protocol):
     device: torch.device
 
     def begin(self, classes: Tensor) -> Tensor:
-        """The pending token before the first one: [B] classes -> [B] token ids, all >= vocabulary."""
+        """The pending token before the first one: [B] classes -> [B] ids, all >= vocabulary."""
 
     def allocate(self, batch: int, guided: bool) -> Any:
         """A cache for `batch` rows (twice as many inside if guided)."""

@@ -38,8 +38,8 @@ class Residual(Component):
 class Verifier(Component):
     """Maps target laws, draft laws, drafts and chance to an accepted path and the next law.
 
-    Joint rules (block, tree, several drafts, shared noise) override `select` itself; rules that test
-    one token at a time derive from `PerToken` and say no more than their likelihood ratio.
+    Joint rules (block, tree, several drafts, shared noise) override `select` itself; rules that
+    test one token at a time derive from `PerToken` and say no more than their likelihood ratio.
     """
 
     kind = "verifiers"
@@ -58,7 +58,7 @@ class Verifier(Component):
         chance: Chance,
         geometry: Geometry,
     ) -> Verdict:
-        """laws: [B, D + 1, V], the target's law at the root and after each node, float32 or wider."""
+        """laws: [B, D + 1, V], the target's law at the root and after each node, float32 or up."""
 
 
 class PerToken(Verifier):

@@ -112,7 +112,7 @@ class Places:
 
     def distance(self, space: str, x: int, y: int) -> float:
         rows = self.rows[space]
-        return sum((a - b) ** 2 for a, b in zip(rows[x], rows[y], strict=True))
+        return float(sum((a - b) ** 2 for a, b in zip(rows[x], rows[y], strict=True)))
 
     def nearest(self, space: str, x: int) -> list[int]:
         others = [y for y in range(len(self.rows[space])) if y != x]

@@ -50,9 +50,10 @@ def test_philox_of_many_counters_is_that_of_each() -> None:
     counters = [
         torch.tensor(column) for column in zip(*(c for c, _, _ in KNOWN_ANSWERS), strict=True)
     ]
-    together = philox(*counters, SEED)
+    c0, c1, c2, c3 = counters
+    together = philox(c0, c1, c2, c3, SEED)
     for row in range(len(KNOWN_ANSWERS)):
-        alone = philox(*(c[row : row + 1] for c in counters), SEED)
+        alone = philox(c0[row], c1[row], c2[row], c3[row], SEED)
         assert [int(w) for w in alone] == [int(w[row]) for w in together]
 
 
@@ -125,11 +126,10 @@ def test_a_number_does_not_depend_on_what_is_asked_for_with_it() -> None:
 
 def test_no_two_counters_share_their_words() -> None:
     """Rows, places, blocks and purposes are counter words of their own: nothing can collide."""
-    words = {
-        tuple(int(w) for w in philox(*(torch.tensor([c]) for c in counter), SEED))
-        for counter in itertools.product(range(3), range(3), range(3), range(7))
-    }
-    assert len(words) == 3 * 3 * 3 * 7
+    counters = list(itertools.product(range(3), range(3), range(3), range(7)))
+    c0, c1, c2, c3 = torch.tensor(counters).unbind(-1)
+    words = torch.stack(philox(c0, c1, c2, c3, SEED), dim=-1).tolist()
+    assert len({tuple(row) for row in words}) == len(counters)
 
 
 # ------------------------------------------------------------------------------------------ draws

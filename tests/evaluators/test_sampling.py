@@ -95,7 +95,7 @@ def test_top_p_agrees_with_a_loop(top_p: float, dtype: torch.dtype) -> None:
     for seed in range(20):
         logits = noisy(32, seed).to(dtype)
         whole = logits.softmax(-1).tolist()
-        before, kept = 0.0, []
+        before, kept = 0.0, cast("list[int]", [])
         for x in sorted(range(32), key=lambda x: -whole[x]):
             if not kept or before <= top_p:
                 kept.append(x)

@@ -39,7 +39,7 @@ class Jacobi(Drafter):
     init: str = knob(
         "random",
         among=("random", "repeat_left", "law_left", "repeat_above"),
-        doc="New slots: any token, the left neighbour, the likeliest under its law, or the one above.",
+        doc="New slots: any token, the left one, the likeliest under its law, or the one above.",
     )
     coupling: str = knob(
         "none", among=("none", "maximal", "gumbel"), doc="How a new guess depends on the old one."
@@ -67,13 +67,13 @@ class _Guesses:
     def __init__(self, drafter: Jacobi, shape: Shape) -> None:
         self._init, self._coupling = drafter.init, drafter.coupling
         self._shape, self._slots = shape, drafter.most - 1
-        at = {"device": shape.device}
-        self._tokens = torch.zeros(shape.batch, self._slots, dtype=torch.int64, **at)
+        device = shape.device
+        self._tokens = torch.zeros(shape.batch, self._slots, dtype=torch.int64, device=device)
         self._laws = torch.zeros(
-            shape.batch, self._slots, shape.vocabulary, dtype=shape.dtype, **at
+            shape.batch, self._slots, shape.vocabulary, dtype=shape.dtype, device=device
         )
-        self._valid = torch.ones(shape.batch, self._slots, dtype=torch.bool, **at)
-        self._round = torch.zeros(shape.batch, dtype=torch.int64, **at)
+        self._valid = torch.ones(shape.batch, self._slots, dtype=torch.bool, device=device)
+        self._round = torch.zeros(shape.batch, dtype=torch.int64, device=device)
         # Uniforms of every round a sample can need, [B, N, slots]: drawn once when it starts.
         self._uses = {Purpose.DRAFT: drafter.most, Purpose.START: self._slots}
         if self._coupling == "maximal":
@@ -81,7 +81,7 @@ class _Guesses:
         if self._coupling == "gumbel":
             del self._uses[Purpose.DRAFT]
         self._chance = {
-            purpose: torch.zeros(shape.batch, shape.length, slots, **at)
+            purpose: torch.zeros(shape.batch, shape.length, slots, device=device)
             for purpose, slots in self._uses.items()
         }
 

@@ -18,11 +18,11 @@ class NoDraft(Drafter):
 
 class _Nothing:
     def __init__(self, shape: Shape) -> None:
-        at = {"device": shape.device}
+        rows, device = shape.batch, shape.device
         self._empty = Proposal(
-            tokens=torch.empty(shape.batch, 0, dtype=torch.int64, **at),
-            laws=torch.empty(shape.batch, 0, shape.vocabulary, dtype=shape.dtype, **at),
-            valid=torch.empty(shape.batch, 0, dtype=torch.bool, **at),
+            tokens=torch.empty(rows, 0, dtype=torch.int64, device=device),
+            laws=torch.empty(rows, 0, shape.vocabulary, dtype=shape.dtype, device=device),
+            valid=torch.empty(rows, 0, dtype=torch.bool, device=device),
             parents=(),
         )
 

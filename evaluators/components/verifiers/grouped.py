@@ -7,7 +7,8 @@ ratio(x) = P/Q over the group of x; on acceptance the draft itself is kept. Grou
   embedding  a fixed partition into near tokens: the baseline that GSD found ineffective
 Filters keep y with |p(y) - p(x)| < probability and squared distance below the `distance` quantile
 of all pairs; x itself always stays (the released code drops it at a threshold of 0, and then every
-draft is rejected from a wrong law). A draft with p(x) = 0 is refused whatever its group. The ranking is sorted once per window, not once per slot.
+draft is rejected from a wrong law). A draft with p(x) = 0 is refused whatever its group. The
+ranking is sorted once per window, not once per slot.
 Equivalences: size 1, probability 0 or distance 0 is exact; a filter of 1 is off.
 Source: So et al., "Grouped speculative decoding" (ICCV 2025, arXiv:2508.07747).
 """
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from paretoken.evaluators.components.verifiers.exact import Exact
-from paretoken.evaluators.engine.geometry import SPACES, Geometry
+from paretoken.evaluators.engine.geometry import SPACES, Geometry, Space
 from paretoken.evaluators.engine.verifier import PerToken
 from paretoken.spaces.component import Component, knob
 
@@ -43,7 +44,7 @@ class Grouped(PerToken):
         grid=(0.01, 0.05, 0.2, 1.0),
         doc="Distance threshold, as a quantile.",
     )
-    space: str = knob("normalised", among=SPACES, doc="Where distances are measured.")
+    space: Space = knob("normalised", among=SPACES, doc="Where distances are measured.")
     source: str = knob(
         "target", among=("target", "draft", "blocks", "embedding"), doc="What forms the groups."
     )
@@ -101,7 +102,8 @@ class Grouped(PerToken):
         if self.size == 1 or self.probability == 0.0 or self.distance == 0.0:
             return Exact()
         if self.source != "embedding" and self.distance == 1.0 and self.space != SPACES[0]:
-            return self.clone(override={"space": SPACES[0]})
+            everywhere: Component = self.clone(override={"space": SPACES[0]})
+            return everywhere
         return self
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from paretoken.evaluators.components.verifiers.exact import Exact
-from paretoken.evaluators.engine.geometry import SPACES, Geometry
+from paretoken.evaluators.engine.geometry import SPACES, Geometry, Space
 from paretoken.evaluators.engine.verifier import PerToken
 from paretoken.spaces.component import Component, knob
 
@@ -42,7 +42,7 @@ class LatentNeighbour(PerToken):
         grid=(0.05, 0.1, 0.2, 0.4, 1.5, 2.0, 5.0),
         doc="At most this mass (additive) or this multiple of p(x) (multiplicative).",
     )
-    space: str = knob("normalised", among=SPACES, doc="Where distances are measured.")
+    space: Space = knob("normalised", among=SPACES, doc="Where distances are measured.")
 
     def ratio(
         self, p: Tensor, q: Tensor, tokens: Tensor, slot: Tensor, geometry: Geometry
@@ -52,7 +52,9 @@ class LatentNeighbour(PerToken):
         if neighbours.shape[1] == 0:
             return own / q.gather(-1, tokens)
         at_once = max(1, _MOST_PAIRS // max(1, neighbours.shape[1] * p[..., 0].numel()))
-        borrowed = [self._borrowed(p, part, neighbours) for part in tokens.split(at_once, dim=-1)]
+        borrowed = [
+            self._borrowed(p, part, neighbours) for part in torch.split(tokens, at_once, dim=-1)
+        ]
         return (own + torch.cat(borrowed, dim=-1)) / q.gather(-1, tokens)
 
     def _borrowed(self, p: Tensor, tokens: Tensor, neighbours: Tensor) -> Tensor:
@@ -70,7 +72,8 @@ class LatentNeighbour(PerToken):
         if self.k == 0 or self.bound <= (1.0 if multiplicative else 0.0):
             return Exact()
         if not multiplicative and self.bound > 1.0:
-            return self.clone(override={"bound": 1.0})
+            unbounded: Component = self.clone(override={"bound": 1.0})
+            return unbounded
         return self
 
 

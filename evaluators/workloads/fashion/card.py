@@ -47,7 +47,9 @@ SAMPLES = 20_000
 def main(
     folder: Annotated[Path, typer.Option("--data", help="The .gz files.")] = data.DEBIAN,
     out: Annotated[Path, typer.Option(help="Folder of the weights.")] = TOKENIZER.parent,
-    log: Annotated[Path | None, typer.Option(help="What the training printed, for the card.")] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="What the training printed, for the card.")
+    ] = None,
     samples: Annotated[int, typer.Option(help="Plain samples to draw.")] = SAMPLES,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
 ) -> None:
@@ -91,7 +93,7 @@ def main(
 def reconstructed(tokenizer: Tokenizer, images: Tensor, device: torch.device) -> Tensor:
     """uint8 images [n, 1, 32, 32] encoded and decoded again."""
     parts = []
-    for part in images.split(500):
+    for part in torch.split(images, 500):
         tokens = tokenizer.encode(data.pixels(part.to(device)))
         side = part.shape[-1] // tokenizer.config.stride
         parts.append(to_uint8(tokenizer.decode(tokens, side, side)).cpu())
@@ -112,12 +114,15 @@ def samples_of_plain_decoding(
     target = ImageTarget(transformer, device, dtype)
     candidate = from_tree({})
     batch = min(samples, 1000 if device.type == "cuda" else 50)
-    decoding = Decoding(target, candidate.decoder, candidate.sampling, geometry, batch=batch, seed=1)
+    decoding = Decoding(
+        target, candidate.decoder, candidate.sampling, geometry, batch=batch, seed=1
+    )
     classes = torch.arange(samples) % target.model.config.classes
     tokens, trace = decoding.run(classes)
     side = target.width
     images = [
-        to_uint8(tokenizer.decode(part.to(device), side, side)).cpu() for part in tokens.split(500)
+        to_uint8(tokenizer.decode(part.to(device), side, side)).cpu()
+        for part in torch.split(tokens, 500)
     ]
     return extract(torch.cat(images), extractor), float(trace.forwards.float().mean())
 
@@ -137,8 +142,8 @@ def card(path: Path, figures: dict[str, Any], samples: int, device: str, log: Pa
 LlamaGen's architecture, small: a VQ tokenizer (1 x 32 x 32 pixels, stride 2, 256 tokens, codebook
 1024 x 8) and a class-conditional transformer (dim 320, 5 layers, 5 heads, 7.6M parameters), trained
 on the 60,000 training images of Fashion-MNIST (Zalando, MIT licence) padded from 28 to 32 pixels by
-`python -m paretoken.evaluators.workloads.fashion.train`. Weights are bfloat16; the figures below are
-of these weights, on {device}, by `python -m paretoken.evaluators.workloads.fashion.card`.
+`python -m paretoken.evaluators.workloads.fashion.train`. Weights are bfloat16; the figures below
+are of these weights, on {device}, by `python -m paretoken.evaluators.workloads.fashion.card`.
 
 FID is in EfficientNet-lite0 features at 64 pixels against the 60,000 training images: not
 comparable with published FID, and only comparable at equal N. Sampling: temperature 1, no top-k, no
