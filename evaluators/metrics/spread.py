@@ -72,8 +72,8 @@ class Calibration:
         """The standard deviation of one score at N = n, and how it was found.
 
         FID: the calibrated std / mean, times `value`; the others: the calibrated std as it is.
-        Between calibrated N the spread is a power law a * N^b fitted to at least three points;
-        outside them, or with fewer points, raises BadInput.
+        At other N above the smallest calibrated one the spread is a power law a * N^b fitted to at
+        least three points; below it, or with fewer points, raises BadInput.
         """
         scale = abs(value) if metric in RELATIVE else 1.0
         calibrated = self.points.get(metric, {})
@@ -84,7 +84,7 @@ class Calibration:
         if n in spreads:
             return spreads[n] * scale, f"calibrated at N={n} on {calibrated[n].sets} sets"
         fitted = {size: spread for size, spread in spreads.items() if spread > 0}
-        if len(fitted) >= FEWEST_FOR_POWER_LAW and min(fitted) < n < max(fitted):
+        if len(fitted) >= FEWEST_FOR_POWER_LAW and min(fitted) < n:
             slope, intercept = statistics.linear_regression(
                 [math.log(size) for size in fitted],
                 [math.log(spread) for spread in fitted.values()],
@@ -94,7 +94,7 @@ class Calibration:
             return spread * scale, f"power law N^{slope:.2f} through N={sizes}"
         raise BadInput(
             f"the spread of {metric} is calibrated at N={sorted(spreads)}, not at {n}: use one of "
-            f"these, or calibrate at {FEWEST_FOR_POWER_LAW} or more N on both sides of {n}."
+            f"these or a larger one, or calibrate at {FEWEST_FOR_POWER_LAW} or more N up to {n}."
         )
 
     def save(self, path: Path) -> None:
