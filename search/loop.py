@@ -190,8 +190,8 @@ def _new_study(plan: Plan, store: Store) -> StudyInfo:
     """The study to be stored; every name and value of the plan is checked first."""
     if any(info.name == plan.study for info, _ in store.studies()):
         raise BadInput(
-            f"there is a study {plan.study!r} already: continue it with --resume, or choose another "
-            "name with --study."
+            f"there is a study {plan.study!r} already: continue it with --resume, or choose "
+            "another name with --study."
         )
     plugin = KINDS["workloads"].load(plan.workload)
     KINDS["algorithms"].load(plan.algorithm)
@@ -239,4 +239,3 @@ def _told(trial: Trial, objectives: tuple[Objective, ...]) -> Told:
     if trial.state == "pending":
         return Told(trial.numbers)
     return Told(trial.numbers, *_answer(trial, objectives))
-

@@ -94,7 +94,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def plan(**changes: Any) -> Plan:
-    return replace(Plan("s", "counting", settings=WINDOWS, algorithm="random", trials=12), **changes)
+    return replace(
+        Plan("s", "counting", settings=WINDOWS, algorithm="random", trials=12), **changes
+    )
 
 
 def silent(moment: Progress) -> None:
@@ -143,9 +145,7 @@ def test_an_interrupted_search_goes_on_as_if_it_had_not_stopped(
             search(plan(resume=True), other, silent)
             assert [(t.numbers, t.tree) for t in other.trials("s")] == whole
             assert all(t.state == "done" for t in other.trials("s"))
-            laws = {
-                str(workload.behaviour(from_tree(tree)).law) for _, tree in whole
-            }
+            laws = {str(workload.behaviour(from_tree(tree)).law) for _, tree in whole}
             assert workload.measured["quality"] == len(laws)  # nothing was measured twice
 
 
@@ -160,9 +160,11 @@ def test_a_killed_process_loses_nothing(tmp_path: Path) -> None:
         def watch(moment):
             if moment.finished and moment.finished.number == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
-        plan = Plan("k", "fashion", "fashion-small", trials=2, options={{"samples": 250, "batch": 1}})
+        options = {{"samples": 250, "batch": 1}}
+        plan = Plan("k", "fashion", "fashion-small", trials=2, options=options)
         from paretoken.evaluators import image_workload
-        image_workload.ImageWorkload.quality = lambda self, c, seed, report: self.speed(c, seed, report)
+        workload = image_workload.ImageWorkload
+        workload.quality = lambda self, c, seed, report: workload.speed(self, c, seed, report)
         image_workload._ENOUGH_S["cpu"] = 0.0
         with Store.open({url!r}) as store:
             search(plan, store, watch)
