@@ -72,7 +72,11 @@ class ImageWorkload:
         self._samples, self._batch = samples, batch
         self._extractor, self._reference = extractor, reference
         self._calibration = calibration
-        self._identity = _digest(transformer, tokenizer)
+        if calibration is not None:
+            for name in OBJECTIVES:  # refuse a number of samples without a spread before all work
+                calibration.std(name, samples, 0.0)
+        # The grid is no weight, but the same weights on another grid are another model.
+        self._identity = _digest(transformer, tokenizer) + f" {transformer.config.length}"
         self._geometry = Geometry(
             transformer.tok_embeddings.weight.detach().to(device),
             tokenizer.quantize.embedding.weight.detach(),
@@ -109,7 +113,7 @@ class ImageWorkload:
         batch = min(wanted, _QUALITY_BATCH[self._device.type])
         # Even waves: a last batch of a few rows would cost as much as a full one.
         batch = -(-wanted // -(-wanted // batch))
-        classes = torch.arange(wanted) % self._transformer.config.classes
+        classes = self._classes(wanted)
         report("preparing", 0.0)
         decoding = self._decoding(candidate, batch, seed)
         tokens, trace = decoding.run(
@@ -142,20 +146,21 @@ class ImageWorkload:
         report("preparing", 0.0)
         decoding = self._decoding(candidate, batch, seed)
         traces: list[Trace] = []
+        decoded = torch.empty(0)
 
         def once(i: int) -> float:
+            nonlocal decoded
             report(f"speed: repeat {i + 1}", min(0.95, len(traces) / 8))
             ids = torch.arange(batch) + i * batch  # the same images for every candidate
-            tokens, trace = decoding.run(
+            decoded, trace = decoding.run(
                 ids % self._transformer.config.classes, _TIMED_IDS + i * batch
             )
             traces.append(trace)
-            self._last_tokens = tokens
             return trace.seconds
 
         timed = repeat(once, warm_up=1, least=3, most=15, enough_s=_ENOUGH_S[self._device.type])
         rate = batch / timed.median
-        pixels_s = self._pixel_seconds(self._last_tokens)
+        pixels_s = self._pixel_seconds(decoded)
         counted = traces[1:]  # the warm-up repeats the first images
         repeats = len(timed.seconds)
         forwards = torch.cat([t.forwards for t in counted]).tolist()
@@ -214,6 +219,12 @@ class ImageWorkload:
         tokens, _ = self._decoding(candidate, batch, seed).run(labels)
         images = self._pixels(tokens)
         return np.asarray(images.squeeze(1) if images.shape[1] == 1 else images)
+
+    def _classes(self, samples: int) -> Tensor:
+        """All classes in turn; evenly spaced ones where there are more classes than samples."""
+        known = self._transformer.config.classes
+        order = torch.arange(samples)
+        return order * known // samples if samples < known else order % known
 
     def _at_batch(self, candidate: Component) -> Component:
         if self._batch is None or candidate.runtime.batch == self._batch:
