@@ -12,7 +12,7 @@ VENV_OPTIONS =
 TORCH = torch==2.14.1 torchvision==0.29.1
 
 # The demo: minutes it searches, images per quality measurement, and the setting it exports.
-MINUTES = 8
+MINUTES = 7.5
 SAMPLES = 500
 WHERE = target_forwards <= 128
 DEMO = demo

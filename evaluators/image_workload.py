@@ -41,8 +41,11 @@ from paretoken.spaces.workload import Behaviour, Observed, Report
 
 IMAGES_PER_S = Objective("images_per_s", "images/s", True, "decoded images per second")
 
-# Rows decoded together for quality: on a CPU more only costs memory, on CUDA it fills the device.
-_QUALITY_BATCH = {"cpu": 64, "cuda": 512}
+# Tokens fed to the model at once when quality is measured: on CUDA they fill the device, on a CPU
+# they still fit its caches (window 16 of the fashion model: 32 rows took 90 s for 500 images where
+# 125 rows took 114 s). Pixels are decoded in parts of as many images at most.
+_FED_AT_ONCE = {"cpu": 512, "cuda": 16384}
+_MOST_ROWS = {"cpu": 128, "cuda": 512}
 # Row ids from here on belong to timing, so that timed images are not the judged ones.
 _TIMED_IDS = 1 << 24
 # Timing: after one warm-up, 3 to 15 repeats, until so many seconds were timed.
@@ -110,9 +113,7 @@ class ImageWorkload:
             )
         begun = time.perf_counter()
         wanted = self._samples
-        batch = min(wanted, _QUALITY_BATCH[self._device.type])
-        # Even waves: a last batch of a few rows would cost as much as a full one.
-        batch = -(-wanted // -(-wanted // batch))
+        batch = self._rows(candidate, wanted)
         classes = self._classes(wanted)
         report("preparing", 0.0)
         decoding = self._decoding(candidate, batch, seed)
@@ -215,10 +216,18 @@ class ImageWorkload:
                 raise BadInput(f"class {one} does not exist: the model knows 0 to {known - 1}.")
         chosen = torch.tensor(classes or tuple(range(known)))
         labels = chosen[torch.arange(samples) % len(chosen)]
-        batch = min(samples, _QUALITY_BATCH[self._device.type])
-        tokens, _ = self._decoding(candidate, batch, seed).run(labels)
+        decoding = self._decoding(candidate, self._rows(candidate, samples), seed)
+        tokens, _ = decoding.run(labels)
         images = self._pixels(tokens)
         return np.asarray(images.squeeze(1) if images.shape[1] == 1 else images)
+
+    def _rows(self, candidate: Component, samples: int) -> int:
+        """Rows to decode side by side, in even waves: a last one of a few rows would cost as much
+        as a full one."""
+        kind = self._device.type
+        fitting = _FED_AT_ONCE[kind] // int(candidate.decoder.drafter.most)
+        rows = max(1, min(samples, _MOST_ROWS[kind], fitting))
+        return -(-samples // -(-samples // rows))
 
     def _classes(self, samples: int) -> Tensor:
         """All classes in turn; evenly spaced ones where there are more classes than samples."""
@@ -256,7 +265,7 @@ class ImageWorkload:
         """uint8 images [n, C, H, W] on the CPU."""
         config = self._transformer.config
         parts = []
-        for part in torch.split(tokens, _QUALITY_BATCH[self._device.type]):
+        for part in torch.split(tokens, _MOST_ROWS[self._device.type]):
             images = self._tokenizer.decode(part.to(self._device), config.height, config.width)
             if not bool(images.isfinite().all()):
                 raise MeasurementFailed(
