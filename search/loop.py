@@ -138,7 +138,7 @@ class _Study:
             origin = {"quality": of_quality, "speed": of_speed}
             self.store.finish(self.info.name, number, quality, speed, origin)
         except Exception as error:  # anything may go wrong inside somebody's plug-in
-            if isinstance(error, BadInput) and not isinstance(error, MeasurementFailed):
+            if isinstance(error, BadInput):
                 raise  # the user's mistake, the same for every candidate
             self.store.fail(self.info.name, number, _failure(error))
             if number == 0:
