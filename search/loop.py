@@ -69,6 +69,12 @@ def search(plan: Plan, store: Store, watch: Watcher) -> StudyInfo:
     if not plan.resume:
         store.create_study(info)
     trials = store.trials(info.name)
+    if trials and trials[0].failure is not None:
+        raise MeasurementFailed(
+            trials[0].failure.reason,
+            f"plain decoding failed in study {info.name!r}, so it compares nothing: mend the cause "
+            "and begin a study of another name.",
+        )
     algorithm.restore(_told(t, info.objectives) for t in trials if t.number > 0)
     study = _Study(info, workload, store, watch, plan.trials, deadline)
     for trial in trials:

@@ -199,6 +199,8 @@ def test_a_plain_decoding_that_fails_ends_the_search_with_its_reason(
     with pytest.raises(MeasurementFailed, match="plain decoding could not be measured"):
         search(plan(), store, silent)
     assert store.trials("s")[0].state == "failed"
+    with pytest.raises(MeasurementFailed, match="study of another name"):
+        search(plan(resume=True), store, silent)
 
 
 @pytest.mark.parametrize(
