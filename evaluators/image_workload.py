@@ -6,8 +6,6 @@ batch the user names: the law is the same, the time is not.
 
 from __future__ import annotations
 
-import base64
-import io
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -16,10 +14,10 @@ import numpy as np
 import torch
 import xxhash
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from paretoken.evaluators.components.decoders.speculative import Speculative
+from paretoken.evaluators.contact_sheet import contact_sheet
 from paretoken.evaluators.engine.decode import Decoding, Trace
 from paretoken.evaluators.engine.geometry import Geometry
 from paretoken.evaluators.environment import environment
@@ -50,7 +48,6 @@ _MOST_ROWS = {"cpu": 128, "cuda": 512}
 _TIMED_IDS = 1 << 24
 # Timing: after one warm-up, 3 to 15 repeats, until so many seconds were timed.
 _ENOUGH_S = {"cpu": 3.0, "cuda": 1.5}
-_SHEET = (4, 10)  # rows and columns of the contact sheet kept with each quality measurement
 
 
 class ImageWorkload:
@@ -135,7 +132,7 @@ class ImageWorkload:
             "acceptance_rate": _or_none(trace.acceptance_rate()),
             "decode_seconds": trace.seconds,
             "capture_seconds": trace.capture_seconds,
-            "samples_png": _sheet(images),
+            "samples_png": contact_sheet(images),
         }
         return Observed(quantities, time.perf_counter() - begun, detail)
 
@@ -161,7 +158,9 @@ class ImageWorkload:
 
         timed = repeat(once, warm_up=1, least=3, most=15, enough_s=_ENOUGH_S[self._device.type])
         rate = batch / timed.median
-        pixels_s = self._pixel_seconds(decoded)
+        pixels = repeat(
+            lambda _: self._pixel_seconds(decoded), warm_up=1, least=3, most=3, enough_s=0.0
+        )
         counted = traces[1:]  # the warm-up repeats the first images
         repeats = len(timed.seconds)
         forwards = torch.cat([t.forwards for t in counted]).tolist()
@@ -186,8 +185,9 @@ class ImageWorkload:
                 len(forwards), "tokens/forward", True, detail=spread,
             ),
             Quantity(
-                "pixels_ms", 1e3 * pixels_s, 0.0, 1, "ms/image", False,
-                detail={"batch": batch, "spread_from": "timed once, for information"},
+                "pixels_ms", 1e3 * pixels.median / batch, 1e3 * pixels.spread / batch,
+                len(pixels.seconds), "ms/image", False,
+                detail={"batch": batch, "spread_from": "standard error of the median over repeats"},
             ),
         ]  # fmt: skip
         rates = [t.acceptance_rate() for t in counted]
@@ -275,11 +275,10 @@ class ImageWorkload:
         return torch.cat(parts)
 
     def _pixel_seconds(self, tokens: Tensor) -> float:
-        """Seconds per image of turning tokens into pixels, after one warm-up."""
-        self._pixels(tokens)
+        """Seconds to turn tokens [n, N] into pixels."""
         begun = time.perf_counter()
         self._pixels(tokens)
-        return (time.perf_counter() - begun) / len(tokens)
+        return time.perf_counter() - begun
 
 
 def _digest(*models: torch.nn.Module) -> str:
@@ -291,21 +290,6 @@ def _digest(*models: torch.nn.Module) -> str:
             state.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
             state.update(raw.numpy().tobytes())
     return state.hexdigest()
-
-
-def _sheet(images: Tensor) -> str:
-    """A small PNG of the first images, base64."""
-    rows, columns = _SHEET
-    shown = images[: rows * columns]
-    columns = min(columns, len(shown))
-    shown = shown[: len(shown) // columns * columns]
-    width = shown.shape[-1]
-    grid = torch.unflatten(shown, 0, (-1, columns))
-    tiled = grid.permute(0, 3, 1, 4, 2)  # rows, H, columns, W, C
-    page = tiled.reshape(-1, columns * width, shown.shape[1]).squeeze(-1)
-    file = io.BytesIO()
-    Image.fromarray(page.numpy()).save(file, "PNG", optimize=True)
-    return base64.b64encode(file.getvalue()).decode()
 
 
 def _finite(error: float) -> float:

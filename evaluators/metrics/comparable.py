@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from paretoken.spaces.errors import BadInput
 from paretoken.spaces.records import Quantity
 
 
@@ -29,22 +28,3 @@ class MetricKey:
         """The key of a quantity made by `quality` or `psnr`."""
         detail = quantity.detail
         return cls(quantity.name, detail["extractor"], detail["n"], detail["reference"])
-
-
-def comparable(a: MetricKey, b: MetricKey) -> bool:
-    """Whether two scores may be compared."""
-    return a == b
-
-
-def require_comparable(a: MetricKey, b: MetricKey) -> None:
-    """Raise BadInput naming each part in which the two differ."""
-    differing = [
-        f"{field.name} {getattr(a, field.name)} and {getattr(b, field.name)}"
-        for field in fields(MetricKey)
-        if getattr(a, field.name) != getattr(b, field.name)
-    ]
-    if differing:
-        raise BadInput(
-            "scores compare only at equal metric, extractor, n and reference; these differ in "
-            f"{', '.join(differing)}: measure one of them again under the other's conditions."
-        )

@@ -8,17 +8,6 @@ from torch import Tensor
 from paretoken.spaces.errors import BadInput, MeasurementFailed
 
 
-def to_uint8(pixels: Tensor, low: float = -1.0, high: float = 1.0) -> Tensor:
-    """Decoder output as uint8 pixels, rounded to the nearest level and clamped.
-
-    pixels: floating [N, C, H, W], `low` is black and `high` white. Raises MeasurementFailed("nan")
-    where a pixel is not finite: a cast to uint8 would turn it into some grey without a word.
-    """
-    _refuse_not_finite(pixels)
-    levels = (pixels.float() - low) * (255.0 / (high - low))
-    return levels.round().clamp(0, 255).to(torch.uint8)
-
-
 def check_images(images: Tensor) -> None:
     """Raise unless `images` is a filled uint8 [N, 1 or 3, H, W].
 
@@ -29,7 +18,7 @@ def check_images(images: Tensor) -> None:
         _refuse_not_finite(images)
     if images.dtype != torch.uint8:
         raise BadInput(
-            f"images must be uint8, these are {images.dtype}: pass them through images.to_uint8."
+            f"images must be uint8, these are {images.dtype}: turn them into pixels first."
         )
     if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
         raise BadInput(

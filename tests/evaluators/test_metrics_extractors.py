@@ -13,7 +13,6 @@ from torch import Tensor
 from paretoken.evaluators.metrics.extractors import Extractor, load_extractor
 from paretoken.evaluators.metrics.extractors.lite0 import NAME, SHA256, Lite0
 from paretoken.evaluators.metrics.features import Features, extract
-from paretoken.evaluators.metrics.images import to_uint8
 from paretoken.spaces.errors import BadInput, MeasurementFailed, UnknownName, Unreadable
 
 
@@ -160,18 +159,12 @@ def test_images_of_another_kind_are_refused(lite0: Extractor, images: Tensor, me
 def test_nan_images_fail_the_measurement(lite0: Extractor) -> None:
     images = torch.zeros(2, 1, 8, 8)
     images[1, 0, 3, 3] = float("nan")
-    for attempt in (lambda: extract(images, lite0), lambda: to_uint8(images)):
-        with pytest.raises(MeasurementFailed) as failure:
-            attempt()
-        assert failure.value.reason == "nan"
+    with pytest.raises(MeasurementFailed) as failure:
+        extract(images, lite0)
+    assert failure.value.reason == "nan"
 
 
 def test_nan_features_fail_the_measurement() -> None:
     with pytest.raises(MeasurementFailed) as failure:
         Features(torch.full((2, 3), float("nan")), torch.zeros(2, 3), "toy")
     assert failure.value.reason == "nan"
-
-
-def test_to_uint8_rounds_and_clamps() -> None:
-    pixels = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0]).view(1, 1, 1, 5)
-    assert to_uint8(pixels).flatten().tolist() == [0, 0, 128, 255, 255]  # 127.5 rounds to even

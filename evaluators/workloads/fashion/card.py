@@ -40,7 +40,7 @@ from paretoken.evaluators.workloads.fashion.tokenizer_training import reconstruc
 from paretoken.spaces.candidate import from_tree
 
 # Disjoint sets of plain samples from which the spread at each N is calibrated.
-SETS = {250: 20, 500: 20, 1000: 10, 2000: 6, 5000: 3}
+SETS = {40: 20, 100: 20, 250: 20, 500: 20, 1000: 10, 2000: 5, 5000: 2}
 SAMPLES = 20_000
 
 

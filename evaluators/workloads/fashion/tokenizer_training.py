@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from paretoken.evaluators.metrics.psnr import psnr
 from paretoken.evaluators.models.vq import Tokenizer, TokenizerConfig, to_uint8
 from paretoken.evaluators.workloads.fashion.data import pixels
 from paretoken.evaluators.workloads.fashion.resumable import Average, Run, cosine, restore, snapshot
@@ -133,12 +134,11 @@ def _reseed(model: Tokenizer, average: Average, unused: Tensor, z: Tensor) -> No
 @torch.inference_mode()
 def reconstruction_figures(model: Tokenizer, images: Tensor, batch: int = 500) -> dict[str, float]:
     """PSNR in dB (mean over images, on 8-bit pixels) and the share of codes in use, in float32."""
-    ratios, used = [], torch.zeros(CONFIG.codebook, dtype=torch.bool, device=images.device)
+    again, used = [], torch.zeros(CONFIG.codebook, dtype=torch.bool, device=images.device)
     for part in torch.split(images, batch):
         tokens = model.encode(pixels(part))
         used[tokens.flatten()] = True
         side = part.shape[-1] // CONFIG.stride
-        again = to_uint8(model.decode(tokens, side, side))
-        error = (again.float() - part.float()).square().mean((1, 2, 3)).clamp_min(1e-10)
-        ratios.append(10 * torch.log10(255.0**2 / error))
-    return {"psnr_db": float(torch.cat(ratios).mean()), "codes_used": float(used.float().mean())}
+        again.append(to_uint8(model.decode(tokens, side, side)))
+    found = psnr(images, torch.cat(again))
+    return {"psnr_db": found.value, "codes_used": float(used.float().mean())}
