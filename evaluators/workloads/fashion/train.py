@@ -36,7 +36,7 @@ def main(
     tokenizer: Annotated[
         Path | None, typer.Option(help="Take this finished tokenizer instead of training one.")
     ] = None,
-    tokenizer_steps: int = 7000,
+    tokenizer_steps: int = 4400,
     transformer_steps: Annotated[
         int | None, typer.Option(help="Left out: as many as fit into --minutes.")
     ] = None,
