@@ -1,91 +1,93 @@
-"""Fingerprints: keys under which a measurement may be used again.
+"""Fingerprints: keys under which a measurement may be used again, at three levels.
 
-Every key is xxh3-128 over a byte layout fixed here, the same in every process and on every
-platform (never `pg.hash`, which changes per process). It is no defence against a hostile input.
-A change of the layout needs a new `_VERSION`: old keys then simply never match again.
+    canonical    the settings, after equal writings were merged: `digest.candidate_id`
+    law          before anything is generated: floats of the output law on recorded rows
+    transcript   after generating: the tokens that were emitted, and the rounds it took
+
+The first two answer before any work is done; the third saves judging what was generated, and
+audits the second. Evaluators hand in arrays and records: nothing here knows a model.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import xxhash
+from numpy.typing import NDArray
 
+from paretoken.cache.digest import VERSION, digest, stable_json
 from paretoken.spaces.errors import BadValue
-from paretoken.spaces.settings import Tree, dumps
+from paretoken.spaces.records import Fingerprint
 
-_VERSION = b"paretoken fingerprint 1"
+if TYPE_CHECKING:
+    from paretoken.spaces.workload import Behaviour
 
-# Floats are compared to so many significant digits: far finer than any knob's grid, far coarser
-# than what a detour through another representation of the same number may add (about 1e-16).
-_DIGITS = 12
+# Laws and acceptance probabilities are told apart from a millionth on: coarser than any rounding of
+# float64 by a billion, finer than what 10^5 samples could show.
+CELL = 2.0**-20
+GRIDS = (0.0, 0.5)
 
 
-def digest(*parts: str | bytes) -> str:
-    """The 32 hex digits of `parts` in order; text is hashed as UTF-8.
+def fingerprint(behaviour: Behaviour, recording: bytes) -> Fingerprint:
+    """What a candidate does, from the floats that an evaluator computed on recorded rows.
 
-    Layout: the version tag, then for each part `s` (text) or `b` (bytes), its length in bytes as
-    8 bytes little-endian, and the bytes. So no two different lists of parts share a layout.
+    A lossless candidate's output law is the target's, whatever drafts it makes, so `quality` rests
+    on the target's laws alone. A lossy one's depends on how it drafts and on its rule as well: the
+    rule of groups of 16 is plain decoding at window 1, and far from it at window 16. The work rests
+    on all of it, losslessly or not, and on the runtime.
     """
-    state = xxhash.xxh3_128(_VERSION)
-    for part in parts:
-        data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
-        state.update(b"s" if isinstance(part, str) else b"b")
-        state.update(len(data).to_bytes(8, "little"))
-        state.update(data)
-    return state.hexdigest()
+    context = digest("context", stable_json(behaviour.context), recording)
+    drafting = stable_json(behaviour.drafting)
+    target, rule = on_grids(behaviour.target), on_grids(behaviour.rule)
+    runtime = stable_json(behaviour.runtime)
+    law, work = [], []
+    for grid in range(len(GRIDS)):
+        whole = digest("law", context, target[grid], drafting, rule[grid])
+        law.append(digest("law", context, target[grid]) if behaviour.lossless else whole)
+        work.append(digest("work", whole, runtime))
+    return Fingerprint(context, (law[0], law[1]), (work[0], work[1]), behaviour.evidence)
 
 
-def candidate_id(tree: Tree) -> str:
-    """The name of a candidate's settings: xxh3-128 of their canonical JSON."""
-    return xxhash.xxh3_128_hexdigest(dumps(tree).encode())
+def quality_key(law: str, conditions: Any) -> str:
+    """What a quality value is reusable for: an output law judged under the same conditions.
 
-
-def quality_key(identity: str, dtype: str, law: Any, conditions: Any) -> str:
-    """What a quality value is reusable for.
-
-    identity: digests of weights, tokenizer and class or prompt list. dtype: as computed in.
-    law: what fixes the law of the output: the canonical tree, or rows evaluated under it.
-    conditions: metric, extractor version, reference digest, number of samples, and the like.
+    law: the name of its class (`Keys.quality`). conditions: metric, extractor version, reference
+    digest, number of samples, and the like.
     """
-    return digest("quality", identity, dtype, stable_json(law), stable_json(conditions))
+    return digest("quality", law, stable_json(conditions))
 
 
-def cost_key(quality_key: str, runtime: Any, decoder: Any) -> str:
+def cost_key(law: str, trace: str, runtime: Any) -> str:
     """What a speed is reusable for, on one device kind and software: the same work, run alike."""
-    return digest("cost", quality_key, stable_json(runtime), stable_json(decoder))
+    return digest("cost", law, trace, stable_json(runtime))
 
 
-def stable_json(value: Any) -> str:
-    """One text for everything that is the same value.
+def on_grids(arrays: Iterable[NDArray[np.floating[Any]]]) -> tuple[str, str]:
+    """Digests of floats on two grids of cells 2^-20 wide, one moved by half a cell.
 
-    Keys are sorted, tuples are lists, floats are rounded to 12 significant digits and written as
-    shortly as they read back. A whole float below 10^12 is written as the integer it equals (so
-    is -0.0): 1 and 1.0 are one number, which JSON from elsewhere may write either way, and a
-    field's type is fixed by its component, so merging them cannot merge two behaviours. True is
-    not 1. Infinities are kept; NaN equals nothing, so it raises BadValue.
+    Rounding moves a number across the edge of a cell only if it lies within rounding of that edge,
+    and then it lies in the middle of a cell of the other grid: of two runs of one computation, one
+    digest at least is equal. Shapes count; zero has no sign. Raises BadValue where a value is not
+    finite.
     """
-    return json.dumps(_normal(value), sort_keys=True, separators=(",", ":"))
+    states = [xxhash.xxh3_128(VERSION) for _ in GRIDS]
+    for array in arrays:
+        if not np.isfinite(array).all():
+            raise BadValue("a fingerprint cannot contain NaN or infinity: nothing is equal to it.")
+        for state, offset in zip(states, GRIDS, strict=True):
+            state.update(str(array.shape).encode())
+            cells = np.floor(array.astype(np.float64) / CELL + offset)
+            state.update(cells.astype("<i8").tobytes())
+    return states[0].hexdigest(), states[1].hexdigest()
 
 
-def _normal(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        for key in value:
-            if not isinstance(key, str):
-                raise BadValue(f"a fingerprint reads mappings with text keys, not {key!r}.")
-        return {key: _normal(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_normal(entry) for entry in value]
-    if isinstance(value, float):
-        return _number(value)
-    return value
+def transcript(*arrays: NDArray[np.integer[Any]], of: Any = "") -> str:
+    """The digest of what was emitted, or of the rounds it took: integers, hashed exactly.
 
-
-def _number(value: float) -> float | int:
-    if math.isnan(value):
-        raise BadValue("a fingerprint cannot contain NaN: nothing is equal to it.")
-    rounded = float(f"{value:.{_DIGITS - 1}e}")
-    return int(rounded) if rounded.is_integer() and abs(rounded) < 10**_DIGITS else rounded
+    of: what they only mean something together with: the law's conditions, the seed.
+    """
+    parts = [f"{array.shape} {stable_json(of)}" for array in arrays]
+    data = [array.astype("<i8").tobytes() for array in arrays]
+    return digest("transcript", *(part for pair in zip(parts, data, strict=True) for part in pair))

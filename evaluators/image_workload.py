@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,9 +20,11 @@ from torch import Tensor
 
 from paretoken.evaluators.components.decoders.speculative import Speculative
 from paretoken.evaluators.contact_sheet import contact_sheet
-from paretoken.evaluators.engine.decode import Decoding, Trace
+from paretoken.evaluators.engine.decode import Decoding
 from paretoken.evaluators.engine.geometry import Geometry
 from paretoken.evaluators.environment import environment
+from paretoken.evaluators.image_speed import IMAGES_PER_S, TIMED_SEED, time_images
+from paretoken.evaluators.law import law_of
 from paretoken.evaluators.metrics.extractors import Extractor
 from paretoken.evaluators.metrics.features import extract
 from paretoken.evaluators.metrics.quality import OBJECTIVES, quality
@@ -29,25 +33,23 @@ from paretoken.evaluators.metrics.spread import Calibration
 from paretoken.evaluators.models.image_target import ImageTarget
 from paretoken.evaluators.models.llamagen import Transformer
 from paretoken.evaluators.models.vq import Tokenizer, to_uint8
-from paretoken.evaluators.timing import mean_and_error, repeat
+from paretoken.evaluators.recorded_rows import SAMPLES, RecordedRows
+from paretoken.evaluators.timing import mean_and_error
 from paretoken.spaces.candidate import from_tree, to_tree
 from paretoken.spaces.component import Component
 from paretoken.spaces.errors import BadInput, MeasurementFailed
-from paretoken.spaces.objectives import Objective
-from paretoken.spaces.records import Quantity
-from paretoken.spaces.workload import Behaviour, Observed, Report
-
-IMAGES_PER_S = Objective("images_per_s", "images/s", True, "decoded images per second")
+from paretoken.spaces.workload import Behaviour, Observed, Report, Sampled
 
 # Tokens fed to the model at once when quality is measured: on CUDA they fill the device, on a CPU
 # they still fit its caches (window 16 of the fashion model: 32 rows took 90 s for 500 images where
 # 125 rows took 114 s). Pixels are decoded in parts of as many images at most.
 _FED_AT_ONCE = {"cpu": 512, "cuda": 16384}
 _MOST_ROWS = {"cpu": 128, "cuda": 512}
-# Row ids from here on belong to timing, so that timed images are not the judged ones.
-_TIMED_IDS = 1 << 24
-# Timing: after one warm-up, 3 to 15 repeats, until so many seconds were timed.
-_ENOUGH_S = {"cpu": 3.0, "cuda": 1.5}
+# What rows are recorded with: token for token plain decoding, in a quarter of the forwards.
+_RECORDED = {
+    "is": "decoders/speculative",
+    "drafter": {"is": "drafters/jacobi", "window": 16, "coupling": "gumbel"},
+}
 
 
 class ImageWorkload:
@@ -82,48 +84,82 @@ class ImageWorkload:
             tokenizer.quantize.embedding.weight.detach(),
         )
         self._target: ImageTarget | None = None
+        self._rows: tuple[bytes, RecordedRows] | None = None
         self.environment = environment(device)
 
     def plain(self) -> Component:
         """Plain decoding at temperature 1 and the batch that speed is measured at."""
         return self._at_batch(from_tree({}))
 
-    def behaviour(self, candidate: Component) -> Behaviour:
+    def context(self) -> Mapping[str, Any]:
+        return {"model": self._identity, "classes": self._transformer.config.classes}
+
+    def record(self) -> bytes:
+        """Rows of eight samples in float32: of plain decoding's tokens, found in few forwards."""
+        candidate = from_tree({"decoder": _RECORDED, "runtime": {"is": "runtimes/local"}})
+        target = ImageTarget(self._transformer, self._device, torch.float32)
+        decoding = Decoding(
+            target, candidate.decoder, candidate.sampling, self._geometry,
+            batch=SAMPLES, seed=0, graphs=False,
+        )  # fmt: skip
+        classes = self._classes(SAMPLES)
+        tokens, _ = decoding.run(classes)
+        device = self._device
+        return RecordedRows.of(target.model, tokens.to(device), classes.to(device)).dump()
+
+    def behaviour(self, candidate: Component, recording: bytes) -> Behaviour:
+        begun = time.perf_counter()
         candidate = self._at_batch(candidate)
+        if self._rows is None or self._rows[0] != recording:
+            self._rows = (recording, RecordedRows.load(recording))
+        decoder: Speculative = candidate.decoder
+        law = law_of(decoder, candidate.sampling, self._geometry_on_cpu, self._rows[1])
         tree = to_tree(candidate)
         dtype = str(self._dtype(candidate)).removeprefix("torch.")
-        lossless = candidate.decoder.lossless
-        law = {"sampling": tree["sampling"]} | ({} if lossless else {"decoder": tree["decoder"]})
         conditions: dict[str, Any] = {"samples": self._samples}
         if self._reference is not None:
             conditions["extractor"] = self._reference.extractor
             conditions["reference"] = self._reference.digest
-        runtime = tree["runtime"] | {"dtype": dtype}
-        return Behaviour(self._identity, dtype, law, conditions, tree["decoder"], runtime)
+        return Behaviour(
+            context={**self.context(), "dtype": dtype, "precision": _precision(self._device)},
+            target=law.target,
+            drafting={part: tree["decoder"][part] for part in ("drafter", "length")},
+            rule=law.rule,
+            lossless=law.lossless,
+            evidence=law.evidence,
+            conditions=conditions,
+            runtime=tree["runtime"],
+            seconds=time.perf_counter() - begun,
+        )
 
-    def quality(self, candidate: Component, seed: int, report: Report) -> Observed:
-        """FID, KID, ISC, precision and recall of `samples` images, classes in turn."""
-        if self._extractor is None or self._reference is None:
-            raise BadInput(
-                "this workload was opened without a reference, so quality cannot be measured: give "
-                "one with --option reference=FILE."
-            )
+    def sample(self, candidate: Component, seed: int, report: Report) -> Sampled:
+        """Tokens of `samples` images, classes in turn."""
+        self._judges()
         begun = time.perf_counter()
         wanted = self._samples
-        batch = self._rows(candidate, wanted)
-        classes = self._classes(wanted)
+        batch = self._batch_of(candidate, wanted)
         report("preparing", 0.0)
         decoding = self._decoding(candidate, batch, seed)
         tokens, trace = decoding.run(
-            classes, 0, lambda done, of: report(f"quality: {done} of {of} images", 0.9 * done / of)
+            self._classes(wanted),
+            0,
+            lambda done, of: report(f"quality: {done} of {of} images", 0.9 * done / of),
         )
-        images = self._pixels(tokens)
+        seconds = time.perf_counter() - begun
+        return Sampled(tokens.numpy(), trace.arrays(), seconds, (trace, batch))
+
+    def judge(self, sampled: Sampled, report: Report) -> Observed:
+        """FID, KID, ISC, precision and recall of the sampled images."""
+        extractor, reference = self._judges()
+        begun = time.perf_counter()
+        trace, batch = sampled.payload
         report("quality: features", 0.9)
-        features = extract(images, self._extractor)
+        images = self._pixels(torch.from_numpy(sampled.tokens))
+        features = extract(images, extractor)
         report("quality: distances", 0.97)
         # Without a calibration the spread comes from disjoint sets, each a quarter of the images.
-        sets = [features] if self._calibration else features.split(wanted // 4)
-        quantities = quality(sets, self._reference, self._calibration)
+        sets = [features] if self._calibration else features.split(self._samples // 4)
+        quantities = quality(sets, reference, self._calibration)
         forwards, _ = mean_and_error(trace.forwards.tolist())
         detail = {
             "classes": "in turn",
@@ -134,77 +170,24 @@ class ImageWorkload:
             "capture_seconds": trace.capture_seconds,
             "samples_png": contact_sheet(images),
         }
-        return Observed(quantities, time.perf_counter() - begun, detail)
+        return Observed(quantities, sampled.seconds + time.perf_counter() - begun, detail)
 
-    def speed(self, candidate: Component, seed: int, report: Report) -> Observed:
+    def speed(self, candidate: Component, report: Report) -> Observed:
         """Images per second at the candidate's batch, with forwards and acceptance rate."""
         begun = time.perf_counter()
         candidate = self._at_batch(candidate)
         batch = int(candidate.runtime.batch)
         report("preparing", 0.0)
-        decoding = self._decoding(candidate, batch, seed)
-        traces: list[Trace] = []
-        decoded = torch.empty(0)
-
-        def once(i: int) -> float:
-            nonlocal decoded
-            report(f"speed: repeat {i + 1}", min(0.95, len(traces) / 8))
-            ids = torch.arange(batch) + i * batch  # the same images for every candidate
-            decoded, trace = decoding.run(
-                ids % self._transformer.config.classes, _TIMED_IDS + i * batch
-            )
-            traces.append(trace)
-            return trace.seconds
-
-        timed = repeat(once, warm_up=1, least=3, most=15, enough_s=_ENOUGH_S[self._device.type])
-        rate = batch / timed.median
-        pixels = repeat(
-            lambda _: self._pixel_seconds(decoded), warm_up=1, least=3, most=3, enough_s=0.0
+        found = time_images(
+            self._decoding(candidate, batch, TIMED_SEED),
+            batch=batch,
+            length=self._transformer.config.length,
+            classes=self._transformer.config.classes,
+            device=self._device.type,
+            pixels=self._pixels,
+            report=report,
         )
-        counted = traces[1:]  # the warm-up repeats the first images
-        repeats = len(timed.seconds)
-        forwards = torch.cat([t.forwards for t in counted]).tolist()
-        mean, error = mean_and_error(forwards)
-        length = self._transformer.config.length
-        spread = {"spread_from": "standard error over images"}
-        quantities = [
-            Quantity(
-                "images_per_s", rate, rate * timed.spread / timed.median, repeats, "images/s", True,
-                detail={"batch": batch, "spread_from": "standard error of the median over repeats"},
-            ),
-            Quantity(
-                "latency_s", timed.median, timed.spread, repeats, "s", False,
-                detail={"batch": batch, "spread_from": "standard error of the median over repeats"},
-            ),
-            Quantity(
-                "target_forwards", mean, _finite(error), len(forwards), "forwards/image", False,
-                detail=spread,
-            ),
-            Quantity(
-                "step_compression", length / mean, _finite(length * error / mean**2),
-                len(forwards), "tokens/forward", True, detail=spread,
-            ),
-            Quantity(
-                "pixels_ms", 1e3 * pixels.median / batch, 1e3 * pixels.spread / batch,
-                len(pixels.seconds), "ms/image", False,
-                detail={"batch": batch, "spread_from": "standard error of the median over repeats"},
-            ),
-        ]  # fmt: skip
-        rates = [t.acceptance_rate() for t in counted]
-        if all(np.isfinite(rates)):
-            mean, error = mean_and_error(rates)
-            quantities.append(
-                Quantity(
-                    "acceptance_rate", mean, _finite(error), len(rates), "", True, detail=spread
-                )
-            )
-        detail = {
-            "batch": batch,
-            "threads": torch.get_num_threads(),
-            "seconds": list(timed.seconds),
-            "capture_seconds": traces[0].capture_seconds,
-        }
-        return Observed(tuple(quantities), time.perf_counter() - begun, detail)
+        return replace(found, seconds=time.perf_counter() - begun)
 
     def generate(
         self, tree: Mapping[str, Any], classes: tuple[int, ...], samples: int, seed: int
@@ -216,12 +199,12 @@ class ImageWorkload:
                 raise BadInput(f"class {one} does not exist: the model knows 0 to {known - 1}.")
         chosen = torch.tensor(classes or tuple(range(known)))
         labels = chosen[torch.arange(samples) % len(chosen)]
-        decoding = self._decoding(candidate, self._rows(candidate, samples), seed)
+        decoding = self._decoding(candidate, self._batch_of(candidate, samples), seed)
         tokens, _ = decoding.run(labels)
         images = self._pixels(tokens)
         return np.asarray(images.squeeze(1) if images.shape[1] == 1 else images)
 
-    def _rows(self, candidate: Component, samples: int) -> int:
+    def _batch_of(self, candidate: Component, samples: int) -> int:
         """Rows to decode side by side, in even waves: a last one of a few rows would cost as much
         as a full one."""
         kind = self._device.type
@@ -274,11 +257,22 @@ class ImageWorkload:
             parts.append(to_uint8(images).cpu())
         return torch.cat(parts)
 
-    def _pixel_seconds(self, tokens: Tensor) -> float:
-        """Seconds to turn tokens [n, N] into pixels."""
-        begun = time.perf_counter()
-        self._pixels(tokens)
-        return time.perf_counter() - begun
+    @cached_property
+    def _geometry_on_cpu(self) -> Geometry:
+        if self._device.type == "cpu":
+            return self._geometry
+        return Geometry(
+            self._transformer.tok_embeddings.weight.detach().cpu(),
+            self._tokenizer.quantize.embedding.weight.detach().cpu(),
+        )
+
+    def _judges(self) -> tuple[Extractor, Reference]:
+        if self._extractor is None or self._reference is None:
+            raise BadInput(
+                "this workload was opened without a reference, so quality cannot be measured: give "
+                "one with --option reference=FILE."
+            )
+        return self._extractor, self._reference
 
 
 def _digest(*models: torch.nn.Module) -> str:
@@ -292,9 +286,11 @@ def _digest(*models: torch.nn.Module) -> str:
     return state.hexdigest()
 
 
-def _finite(error: float) -> float:
-    """A standard error for the record; one image has none, which the sample count says."""
-    return error if np.isfinite(error) else 0.0
+def _precision(device: torch.device) -> str:
+    """How matrix products of float32 are computed: part of what numbers mean."""
+    if device.type == "cpu":
+        return "ieee"
+    return f"matmul {torch.backends.cuda.matmul.fp32_precision}"
 
 
 def _or_none(value: float) -> float | None:

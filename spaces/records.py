@@ -45,8 +45,10 @@ class Environment:
 class Measurement:
     """One observation of one candidate: its quality or its speed.
 
-    aspect: "quality" or "speed". key: what it is reusable for: quality_key or cost_key.
-    seconds: wall time it took, warm-up and capture included.
+    aspect: "quality" or "speed". key: of the class it belongs to: the quality key with its
+    conditions, or the cost key. seconds: wall time it took, warm-up and capture included.
+    work: of a speed, the key that the law level predicted before anything ran. tokens, trace:
+    digests of what was emitted and of the rounds it took. fresh: made to confirm a front.
     """
 
     aspect: str
@@ -56,6 +58,76 @@ class Measurement:
     seed: int
     seconds: float
     detail: Mapping[str, Any] = field(default_factory=dict)
+    work: str = ""
+    tokens: str = ""
+    trace: str = ""
+    fresh: bool = False
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a candidate does, before it runs: digests of floats on two offset grids.
+
+    quality: of the output law; equal for everything that emits the same law. work: of the output
+    law and of all that fixes the rounds it takes. Two fingerprints agree if either grid does: a
+    value at the edge of one grid's cell lies well inside the other's. context: digest of weights,
+    tokenizer, classes, precision and recorded rows. evidence: how losslessness is known.
+    """
+
+    context: str
+    quality: tuple[str, str]
+    work: tuple[str, str]
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The names of the classes that a fingerprint belongs to.
+
+    near_tie: whether one of them was found by one grid only. known: whether the candidate itself
+    was given these names before.
+    """
+
+    quality: str
+    work: str
+    near_tie: bool = False
+    known: bool = False
+
+
+@dataclass(frozen=True)
+class BehaviourClass:
+    """Everything that behaves alike in one aspect, and what all its observations say together.
+
+    key: as in `Measurement`. split: above 0 for a part that a disagreement split off. count:
+    observations that `quantities` rest on; fresh: how many of them were made to confirm a front;
+    total: all observations ever made under the key, those of other parts included.
+    candidates: ids of those that were observed. seconds: mean of what one observation took.
+    quantities: the mean over observations; its spread is the standard error of that mean.
+    """
+
+    id: int
+    aspect: str
+    key: str
+    split: int
+    count: int
+    fresh: int
+    total: int
+    candidates: frozenset[str]
+    seconds: float
+    quantities: Mapping[str, Quantity]
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """An observation that its class does not explain by noise; see `schema.DisagreementRow`."""
+
+    candidate_id: str
+    aspect: str
+    name: str
+    value: float
+    expected: float
+    sigmas: float
+    split: bool
 
 
 @dataclass(frozen=True)
@@ -93,8 +165,11 @@ class Trial:
     number: order of proposal; 0 is always plain decoding. state: "pending", "done" or "failed".
     candidate_id: hex digest of the canonical tree: equal settings share it in every study.
     numbers: the algorithm's decision values (a DNA as plain numbers), empty for number 0.
-    quantities: by name, quality and speed together, with `speedup` against number 0.
-    origin: for "quality" and "speed", "measured" or "reused" (answered from the store).
+    quantities: by name, quality and speed together, with `speedup` against number 0: the means of
+    its two classes. origin: for "quality" and "speed": "measured", or the level that answered from
+    the store: "canonical" (equal settings), "law" or "transcript" (equal tokens).
+    fresh: for "quality" and "speed", how many observations were made to confirm a front.
+    seconds: for "quality" and "speed", what one observation takes on average.
     """
 
     number: int
@@ -106,3 +181,5 @@ class Trial:
     origin: Mapping[str, str] = field(default_factory=dict)
     failure: Failure | None = None
     environment: Environment | None = None
+    fresh: Mapping[str, int] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from paretoken.spaces.component import Component
 from paretoken.spaces.objectives import Objective
 from paretoken.spaces.records import Environment, Quantity
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 # phase for a person, and the share of it that is done
 Report = Callable[[str, float], None]
@@ -16,28 +20,51 @@ Report = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Observed:
-    """What a workload found out about one aspect of a candidate. seconds: all it took."""
+    """What a workload found out about one aspect of a candidate. seconds: all it took.
+
+    trace: int64 arrays of the rounds that equal work repeats exactly.
+    """
 
     quantities: tuple[Quantity, ...]
     seconds: float
     detail: Mapping[str, Any] = field(default_factory=dict)
+    trace: tuple[NDArray[np.int64], ...] = ()
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What a candidate emitted, before anybody judged it.
+
+    tokens: int64 [n, N]. trace: int64 arrays of the rounds it took. payload: the workload's own.
+    """
+
+    tokens: NDArray[np.int64]
+    trace: tuple[NDArray[np.int64], ...]
+    seconds: float
+    payload: Any
 
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What a candidate's numbers depend on; equal behaviours need one measurement.
+    """What a candidate does, told by floats: equal behaviours need one measurement.
 
-    identity: digest of weights, tokenizer and class list. dtype: as computed in. law: fixes the law
-    of the output: the sampling rule alone for a lossless decoder, the decoder too for a lossy one.
-    conditions: of the quality value: extractor, reference, N. decoder, runtime: fix the cost.
+    context: weights, tokenizer, classes and precision. target: float64 arrays, the law of the
+    target on recorded rows. drafting: canonical drafter and length. rule: float64 arrays, what is
+    accepted and what follows a rejection on the same rows; empty where nothing is verified.
+    lossless: whether the emitted law is the target's, and evidence: how that is known.
+    conditions: of a quality value: extractor, reference, N. runtime: fixes the cost of the work.
+    seconds: what finding this out took.
     """
 
-    identity: str
-    dtype: str
-    law: Mapping[str, Any]
+    context: Mapping[str, Any]
+    target: tuple[NDArray[np.float64], ...]
+    drafting: Mapping[str, Any]
+    rule: tuple[NDArray[np.float64], ...]
+    lossless: bool
+    evidence: Mapping[str, Any]
     conditions: Mapping[str, Any]
-    decoder: Mapping[str, Any]
     runtime: Mapping[str, Any]
+    seconds: float = 0.0
 
 
 class Workload(Protocol):
@@ -49,14 +76,23 @@ class Workload(Protocol):
     def plain(self) -> Component:
         """Plain decoding, against which every candidate is compared."""
 
-    def behaviour(self, candidate: Component) -> Behaviour:
-        """What the candidate's numbers depend on; quick, nothing runs."""
+    def context(self) -> Mapping[str, Any]:
+        """What a recording belongs to: weights, tokenizer and classes."""
 
-    def quality(self, candidate: Component, seed: int, report: Report) -> Observed:
-        """Measure the candidate's quality."""
+    def record(self) -> bytes:
+        """Rows of the model on which decoders are compared; recorded once, then kept."""
 
-    def speed(self, candidate: Component, seed: int, report: Report) -> Observed:
-        """Measure the candidate's speed."""
+    def behaviour(self, candidate: Component, recording: bytes) -> Behaviour:
+        """What the candidate does; quick, for nothing is generated."""
+
+    def sample(self, candidate: Component, seed: int, report: Report) -> Sampled:
+        """Emit what the candidate's quality is to be judged by."""
+
+    def judge(self, sampled: Sampled, report: Report) -> Observed:
+        """Measure the quality of what was sampled."""
+
+    def speed(self, candidate: Component, report: Report) -> Observed:
+        """Measure the candidate's speed, on the same samples for every candidate."""
 
     def generate(
         self, tree: Mapping[str, Any], classes: tuple[int, ...], samples: int, seed: int

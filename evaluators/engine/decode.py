@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from paretoken.evaluators.components.decoders.speculative import Speculative
@@ -27,14 +29,22 @@ class Trace:
     """The work of decoding n samples.
 
     forwards, accepted, rejected: [n] int64 per sample: target forwards, drafts kept and refused.
+    rounds: [n] int64, equal where every single round tested and kept as many drafts.
     seconds: wall time of the rounds, synchronised, without capture; capture_seconds: that apart.
     """
 
     forwards: Tensor
     accepted: Tensor
     rejected: Tensor
+    rounds: Tensor
     seconds: float
     capture_seconds: float
+
+    def arrays(self) -> tuple[NDArray[np.int64], ...]:
+        """Forwards, drafts kept and refused, and rounds: what equal work repeats exactly."""
+        return tuple(
+            part.numpy() for part in (self.forwards, self.accepted, self.rejected, self.rounds)
+        )
 
     def acceptance_rate(self) -> float:
         """Share of tested drafts that were kept; NaN where nothing was drafted."""
@@ -84,7 +94,7 @@ class Decoding:
         wanted = len(classes)
         classes = classes.to(device)
         tokens = torch.empty(wanted, self._target.length, dtype=torch.int64)
-        work = torch.zeros(3, wanted, dtype=torch.int64)
+        work = torch.zeros(len(session.counts), wanted, dtype=torch.int64)
         owner = torch.full((session.batch,), -1, dtype=torch.int64)  # which sample a row decodes
         next_sample = done = 0
         begun = time.perf_counter()
@@ -122,9 +132,9 @@ class Decoding:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds = time.perf_counter() - begun
-        forwards, accepted, rejected = work
+        forwards, accepted, rejected, rounds = work
         capture = self._rounds.capture_seconds
-        return tokens, Trace(forwards, accepted, rejected, seconds, capture)
+        return tokens, Trace(forwards, accepted, rejected, rounds, seconds, capture)
 
     def _window(self) -> int:
         """Tokens to feed next: the longest length that any row wants."""

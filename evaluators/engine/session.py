@@ -22,11 +22,19 @@ from paretoken.evaluators.engine.verifier import Chance
 
 
 class RowCounts(NamedTuple):
-    """Work of each row since its reset, [B] int64: forwards, drafts accepted and rejected."""
+    """Work of each row since its reset, [B] int64: forwards, drafts accepted and rejected.
+
+    rounds: a number that depends on how many drafts every single round tested and kept, in order.
+    """
 
     forwards: Tensor
     accepted: Tensor
     rejected: Tensor
+    rounds: Tensor
+
+
+# Of a polynomial over the rounds, modulo 2^64: the prime of FNV-1a.
+_NEXT_ROUND = 1099511628211
 
 
 class Session:
@@ -65,7 +73,7 @@ class Session:
         self.tokens, self.pending = zeros(padded), zeros()
         self.count = torch.full((batch,), length, dtype=torch.int64, device=device)
         self.lengths = torch.full_like(self.count, self._length.first(self.window))
-        self.counts = RowCounts(zeros(), zeros(), zeros())
+        self.counts = RowCounts(zeros(), zeros(), zeros(), zeros())
         self.broken = torch.zeros((), dtype=torch.bool, device=device)
         self._accept = torch.zeros(batch, padded, device=device)
         self._next = torch.zeros(batch, padded, device=device)
@@ -154,6 +162,10 @@ class Session:
         gained = torch.minimum(accepted + 1, length - self.count) * open_rows
         self.counts.forwards.add_(open_rows)
         self.counts.accepted.add_(torch.minimum(accepted, gained))
-        self.counts.rejected.add_((accepted < valid.sum(-1)) & open_rows)
+        tested = valid.sum(-1)
+        self.counts.rejected.add_((accepted < tested) & open_rows)
+        this_round = (accepted + 1) * self.target.length + tested
+        rounds = self.counts.rounds * _NEXT_ROUND + this_round
+        self.counts.rounds.copy_(torch.where(open_rows, rounds, self.counts.rounds))
         self.pending.copy_(torch.where(open_rows, token, self.pending))
         self.count.add_(gained)

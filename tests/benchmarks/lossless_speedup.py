@@ -30,7 +30,6 @@ from paretoken.spaces.workload import Workload
 
 WINDOWS = (2, 4, 8, 16, 32)
 COUPLINGS = ("none", "maximal", "gumbel")
-SEED = 0
 
 Row = dict[str, Any]
 
@@ -89,7 +88,7 @@ def _at_batch(
     with console.status("") as status:
         for done, (coupling, window, candidate) in enumerate(plans):
             status.update(f"batch {batch}: {coupling} {window}, {done} of {len(plans)} done")
-            observed = workload.speed(candidate, SEED, lambda phase, share: None)
+            observed = workload.speed(candidate, lambda phase, share: None)
             found = {quantity.name: quantity for quantity in observed.quantities}
             base = rows[0] if rows else None
             rows.append(_row(batch, coupling, window, found, base))

@@ -65,7 +65,8 @@ def _silent(phase: str, share: float) -> None:
 
 
 def test_quality_is_measured_with_a_spread_over_four_sets(files: Files) -> None:
-    observed = _open(**files, samples=80).quality(from_tree({}), 0, _silent)
+    workload = _open(**files, samples=80)
+    observed = workload.judge(workload.sample(from_tree({}), 0, _silent), _silent)
     found = {quantity.name: quantity for quantity in observed.quantities}
     assert found["fid"].samples == 80
     assert found["fid"].detail["n"] == 20 and found["fid"].detail["sets"] == 4
@@ -82,7 +83,7 @@ def test_speed_is_measured_at_the_batch_that_was_named(files: Files) -> None:
             }
         }
     )
-    observed = _open(**files, batch=3).speed(jacobi, 0, _silent)
+    observed = _open(**files, batch=3).speed(jacobi, _silent)
     found = {quantity.name: quantity for quantity in observed.quantities}
     assert found["images_per_s"].value > 0
     assert found["images_per_s"].detail["batch"] == 3

@@ -38,11 +38,6 @@ def test_every_named_decoder_says_what_it_is_and_where_it_comes_from(name: str) 
     assert name not in KINDS["decoders"].names()  # one word never means two things
 
 
-def test_lossless_are_those_that_claim_it() -> None:
-    lossless = {name for name in NAMED if named_decoder(name).lossless}
-    assert lossless == {"plain", "sjd", "sjd-maximal", "sjd-gumbel"}
-
-
 def test_named_decoders_all_behave_differently() -> None:
     trees = {dumps(to_tree(canonical(named_decoder(name)))) for name in NAMED}
     assert len(trees) == len(NAMED)

@@ -35,11 +35,6 @@ class Speculative(Component):
         """The verifier in force."""
         return SharedNoise() if self.drafter.shares_noise else self.verifier
 
-    @property
-    def lossless(self) -> bool:
-        """Whether the output law is the target's, by rule."""
-        return bool(self.rule.lossless)
-
     def simplified(self) -> Component:
         drafter, verifier = self.drafter, self.verifier
         residual, length = self.residual, self.length

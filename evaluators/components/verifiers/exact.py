@@ -15,10 +15,6 @@ from paretoken.evaluators.engine.verifier import PerToken
 class Exact(PerToken):
     """Keep a draft as often as the target would have it."""
 
-    @property
-    def lossless(self) -> bool:
-        return True
-
     def ratio(
         self, p: Tensor, q: Tensor, tokens: Tensor, slot: Tensor, geometry: Geometry
     ) -> Tensor:

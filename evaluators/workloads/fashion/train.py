@@ -3,8 +3,8 @@
     python -m paretoken.evaluators.workloads.fashion.train --out build/fashion --minutes 8.5
 
 Seeded and restartable: the same command goes on where the last one stopped. On one H100 the
-tokenizer takes seven minutes (7,000 steps) and 23,000 steps of the transformer six. `card.py`
-measures the result and writes the model card.
+tokenizer took 212 s (4,400 steps), the tokens of all views 31 s and 24,000 steps of the transformer
+393 s. `card.py` measures the result and writes the model card.
 """
 
 from __future__ import annotations

@@ -1,0 +1,111 @@
+"""How fast a decoder is: a few images at the batch the user names, timed again and again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from paretoken.evaluators.engine.decode import Decoding, Trace
+from paretoken.evaluators.timing import mean_and_error, repeat
+from paretoken.spaces.objectives import Objective
+from paretoken.spaces.records import Quantity
+from paretoken.spaces.workload import Observed, Report
+
+IMAGES_PER_S = Objective("images_per_s", "images/s", True, "decoded images per second")
+
+# Row ids from here on belong to timing, so that timed images are not the judged ones.
+_TIMED_IDS = 1 << 24
+# The same images for every candidate of every study: equal work must be seen to be equal.
+TIMED_SEED = 0
+# Timing: after one warm-up, 3 to 15 repeats, until so many seconds were timed.
+_ENOUGH_S = {"cpu": 3.0, "cuda": 1.5}
+_LEAST, _MOST = 3, 15
+
+
+def time_images(
+    decoding: Decoding,
+    *,
+    batch: int,
+    length: int,
+    classes: int,
+    device: str,
+    pixels: Callable[[Tensor], object],
+    report: Report,
+) -> Observed:
+    """Images per second, latency, forwards, step compression, acceptance rate, pixels apart.
+
+    decoding: built for `batch` rows with TIMED_SEED. length: tokens of an image. classes: how many
+    the model knows. device: "cpu" or "cuda". pixels: turns tokens [n, N] into images.
+    """
+    begun = time.perf_counter()
+    traces: list[Trace] = []
+    decoded = torch.empty(0)
+
+    def once(i: int) -> float:
+        nonlocal decoded
+        report(f"speed: repeat {i + 1}", min(0.95, len(traces) / 8))
+        ids = torch.arange(batch) + i * batch
+        decoded, trace = decoding.run(ids % classes, _TIMED_IDS + i * batch)
+        traces.append(trace)
+        return trace.seconds
+
+    def in_pixels(_: int) -> float:
+        started = time.perf_counter()
+        pixels(decoded)
+        return time.perf_counter() - started
+
+    timed = repeat(once, warm_up=1, least=_LEAST, most=_MOST, enough_s=_ENOUGH_S[device])
+    drawn = repeat(in_pixels, warm_up=1, least=3, most=3, enough_s=0.0)
+    counted = traces[1:]  # the warm-up repeats the first images
+    repeats = len(timed.seconds)
+    forwards = torch.cat([trace.forwards for trace in counted]).tolist()
+    mean, error = mean_and_error(forwards)
+    rate = batch / timed.median
+    over_repeats = {"batch": batch, "spread_from": "standard error of the median over repeats"}
+    over_images = {"spread_from": "standard error over images"}
+    quantities = [
+        Quantity(
+            "images_per_s", rate, rate * timed.spread / timed.median, repeats, "images/s", True,
+            detail=over_repeats,
+        ),
+        Quantity("latency_s", timed.median, timed.spread, repeats, "s", False, detail=over_repeats),
+        Quantity(
+            "target_forwards", mean, _finite(error), len(forwards), "forwards/image", False,
+            detail=over_images,
+        ),
+        Quantity(
+            "step_compression", length / mean, _finite(length * error / mean**2), len(forwards),
+            "tokens/forward", True, detail=over_images,
+        ),
+        Quantity(
+            "pixels_ms", 1e3 * drawn.median / batch, 1e3 * drawn.spread / batch,
+            len(drawn.seconds), "ms/image", False, detail=over_repeats,
+        ),
+    ]  # fmt: skip
+    rates = [trace.acceptance_rate() for trace in counted]
+    if all(np.isfinite(rates)):
+        mean, error = mean_and_error(rates)
+        quantities.append(
+            Quantity(
+                "acceptance_rate", mean, _finite(error), len(rates), "", True, detail=over_images
+            )
+        )
+    detail = {
+        "batch": batch,
+        "threads": torch.get_num_threads(),
+        "seconds": list(timed.seconds),
+        "capture_seconds": traces[0].capture_seconds,
+    }
+    # How many repeats there are depends on the time they take: the least of them are always there.
+    of_all = zip(*(trace.arrays() for trace in counted[:_LEAST]), strict=True)
+    same = tuple(np.concatenate(parts) for parts in of_all)
+    return Observed(tuple(quantities), time.perf_counter() - begun, detail, same)
+
+
+def _finite(error: float) -> float:
+    """A standard error for the record; one image has none, which the sample count says."""
+    return error if np.isfinite(error) else 0.0
