@@ -29,6 +29,8 @@ _WAYS_OUT = {
     "permission denied": f"check the permissions of the file and its folder, or {_ELSEWHERE}.",
     "unable to open": f"check the permissions of the file and its folder, or {_ELSEWHERE}.",
     "is full": "free some space and try again; what was stored before is safe.",
+    # What SQLite says of a disk so full that there is no room for the index of its log.
+    "disk i/o error": "free some space, or see to the disk, and try again.",
 }
 
 

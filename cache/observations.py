@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import ColumnElement, Subquery, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from paretoken.cache.schema import EnvironmentRow, MeasurementRow, QuantityRow, Row
+from paretoken.cache.bulk import insert_if_new, insert_numbered, insert_rows
+from paretoken.cache.clock import now
+from paretoken.cache.schema import EnvironmentRow, MeasurementRow, QuantityRow
 from paretoken.spaces.errors import BadValue, MeasurementFailed
 from paretoken.spaces.records import Environment, Measurement, Quantity
 
 ASPECTS = ("quality", "speed")
 _MOST_SEED = 2**63  # what an SQL integer holds
-
-
-def now() -> str:
-    """The time in UTC as the store writes it: ISO 8601 with microseconds."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def check_seed(seed: int) -> int:
@@ -37,105 +32,93 @@ def check_aspect(aspect: str) -> str:
     return aspect
 
 
-def insert_if_new(session: Session, row: type[Row], **values: Any) -> None:
-    """Insert, or do nothing where another process has already stored the same."""
-    postgres = session.get_bind().dialect.name == "postgresql"
-    insert = postgresql.insert if postgres else sqlite.insert
-    session.execute(insert(row).values(**values).on_conflict_do_nothing())
+def check_measurement(observed: Measurement) -> None:
+    """Raise BadValue for what no row can hold, and MeasurementFailed for what cannot be compared.
 
-
-def insert_measurement(session: Session, candidate_id: str, observed: Measurement) -> int:
-    """Add one observation and return its id.
-
-    Raises MeasurementFailed ("nan" or "infinite") for a number that cannot be compared: such a
-    candidate has failed, and a failure is a record of its own.
+    The latter ("nan" or "infinite") means that the candidate has failed: a failure is a record of
+    its own.
     """
-    row = MeasurementRow(
-        candidate_id=candidate_id,
-        environment_id=_environment_id(session, observed.environment),
-        aspect=check_aspect(observed.aspect),
-        key=observed.key,
-        seed=check_seed(observed.seed),
-        seconds=float(observed.seconds),
-        detail=observed.detail,
-        created=now(),
-    )
-    session.add(row)
-    session.flush()
+    check_aspect(observed.aspect)
+    check_seed(observed.seed)
     for quantity in observed.quantities:
-        session.add(
-            QuantityRow(
-                measurement_id=row.id,
-                name=quantity.name,
-                value=_finite(quantity.name, quantity.value),
-                spread=_finite(f"the spread of {quantity.name}", quantity.spread),
-                samples=int(quantity.samples),
-                unit=quantity.unit,
-                higher=quantity.higher,
-                comparable=quantity.comparable,
-                detail=quantity.detail,
-            )
-        )
-    session.flush()
-    return row.id
+        _check_finite(quantity.name, quantity.value)
+        _check_finite(f"the spread of {quantity.name}", quantity.spread)
 
 
-def read_measurements(
-    session: Session, *where: ColumnElement[bool], newest: int | None = None
-) -> list[tuple[int, Measurement]]:
-    """The measurements that fulfil all of `where`, with their ids, in the order they were made.
+def insert_measurements(
+    session: Session, observed: Sequence[tuple[str, int, Measurement]]
+) -> list[int]:
+    """Add observations, each with its candidate and its class; returns their ids in that order."""
+    places = environment_ids(session, {each.environment for _, _, each in observed})
+    created = now()
+    rows = [
+        {
+            "candidate_id": candidate_id,
+            "environment_id": places[each.environment],
+            "class_id": class_id,
+            "aspect": each.aspect,
+            "key": each.key,
+            "work": each.work,
+            "tokens": each.tokens,
+            "trace": each.trace,
+            "fresh": each.fresh,
+            "seed": each.seed,
+            "seconds": float(each.seconds),
+            "detail": each.detail,
+            "created": created,
+        }
+        for candidate_id, class_id, each in observed
+    ]
+    ids = insert_numbered(session, MeasurementRow, rows)
+    quantities = [
+        {
+            "measurement_id": measurement_id,
+            "name": quantity.name,
+            "value": float(quantity.value),
+            "spread": float(quantity.spread),
+            "samples": int(quantity.samples),
+            "unit": quantity.unit,
+            "higher": quantity.higher,
+            "comparable": quantity.comparable,
+            "detail": quantity.detail,
+        }
+        for measurement_id, (_, _, each) in zip(ids, observed, strict=True)
+        for quantity in each.quantities
+    ]
+    insert_rows(session, QuantityRow, quantities)
+    return ids
 
-    newest: at most so many, the newest. `where` may speak of MeasurementRow and EnvironmentRow.
-    """
+
+def read_measurements(session: Session, *where: ColumnElement[bool]) -> list[Measurement]:
+    """The measurements that fulfil all of `where`, oldest first."""
     query = (
         select(MeasurementRow, EnvironmentRow)
         .join(EnvironmentRow, MeasurementRow.environment_id == EnvironmentRow.id)
         .where(*where)
-        .order_by(MeasurementRow.id.desc())
-        .limit(newest)
+        .order_by(MeasurementRow.id)
     )
-    rows = session.execute(query).all()[::-1]
-    ids = select(MeasurementRow.id).where(MeasurementRow.id.in_([row.id for row, _ in rows]))
-    quantities = read_quantities(session, ids.subquery())
+    quantities = _read_quantities(session, select(MeasurementRow.id).where(*where).subquery())
     return [
-        (
-            row.id,
-            Measurement(
-                aspect=row.aspect,
-                key=row.key,
-                quantities=tuple(quantities.get(row.id, {}).values()),
-                environment=Environment(place.device, place.software, place.commit),
-                seed=row.seed,
-                seconds=row.seconds,
-                detail=row.detail,
-            ),
+        Measurement(
+            aspect=row.aspect,
+            key=row.key,
+            quantities=tuple(quantities.get(row.id, ())),
+            environment=Environment(place.device, place.software, place.commit),
+            seed=row.seed,
+            seconds=row.seconds,
+            detail=row.detail,
+            work=row.work,
+            tokens=row.tokens,
+            trace=row.trace,
+            fresh=row.fresh,
         )
-        for row, place in rows
+        for row, place in session.execute(query)
     ]
 
 
-def read_quantities(session: Session, measurements: Subquery) -> dict[int, dict[str, Quantity]]:
-    """The quantities, by name, of each measurement whose id is in the one column given."""
-    (wanted,) = measurements.c
-    rows = session.connection().execute(  # no entities: a fifth of the time saved
-        select(
-            QuantityRow.measurement_id,
-            QuantityRow.name,  # from here on the fields of Quantity in their order
-            QuantityRow.value,
-            QuantityRow.spread,
-            QuantityRow.samples,
-            QuantityRow.unit,
-            QuantityRow.higher,
-            QuantityRow.comparable,
-            QuantityRow.detail,
-        )
-        .join(measurements, QuantityRow.measurement_id == wanted)
-        .order_by(QuantityRow.id)
-    )
-    found: dict[int, dict[str, Quantity]] = {}
-    for measurement_id, name, *rest in rows:
-        found.setdefault(measurement_id, {})[name] = Quantity(name, *rest)
-    return found
+def environment_ids(session: Session, places: Iterable[Environment]) -> dict[Environment, int]:
+    """The id of each environment, which is added where it is new."""
+    return {place: _environment_id(session, place) for place in places}
 
 
 def _environment_id(session: Session, place: Environment) -> int:
@@ -157,9 +140,31 @@ def _environment_id(session: Session, place: Environment) -> int:
     return known
 
 
-def _finite(what: str, value: float) -> float:
+def _read_quantities(session: Session, measurements: Subquery) -> dict[int, list[Quantity]]:
+    (wanted,) = measurements.c
+    rows = session.connection().execute(
+        select(
+            QuantityRow.measurement_id,
+            QuantityRow.name,  # from here on the fields of Quantity in their order
+            QuantityRow.value,
+            QuantityRow.spread,
+            QuantityRow.samples,
+            QuantityRow.unit,
+            QuantityRow.higher,
+            QuantityRow.comparable,
+            QuantityRow.detail,
+        )
+        .join(measurements, QuantityRow.measurement_id == wanted)
+        .order_by(QuantityRow.id)
+    )
+    found: dict[int, list[Quantity]] = {}
+    for measurement_id, *fields in rows:
+        found.setdefault(measurement_id, []).append(Quantity(*fields))
+    return found
+
+
+def _check_finite(what: str, value: float) -> None:
     if math.isnan(value):
         raise MeasurementFailed("nan", f"{what} is not a number")
     if math.isinf(value):
         raise MeasurementFailed("infinite", f"{what} is infinite")
-    return float(value)

@@ -1,36 +1,27 @@
 """The store: what searches asked, proposed and observed. Every change is one transaction.
 
 A measurement is committed the moment it is observed, before the trial that wanted it is finished:
-whatever happens next, it can be recalled.
+whatever happens next, it can be found. The modules beside this one hold one idea each.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import func, select
 
+from paretoken.cache import candidates, classes, identities, leases, proposals, ranking, staircase
 from paretoken.cache.address import Address
+from paretoken.cache.bounds import Bound
+from paretoken.cache.clock import now, utc
 from paretoken.cache.connection import Database
-from paretoken.cache.fingerprint import candidate_id as digest_of
-from paretoken.cache.observations import (
-    check_aspect,
-    insert_if_new,
-    insert_measurement,
-    now,
-    read_measurements,
-)
-from paretoken.cache.schema import (
-    CandidateRow,
-    EnvironmentRow,
-    FailureRow,
-    MeasurementRow,
-    StudyRow,
-    TrialRow,
-)
+from paretoken.cache.disagreements import read_disagreements
+from paretoken.cache.front import pareto_front
+from paretoken.cache.history import Moment, history
+from paretoken.cache.observations import read_measurements
+from paretoken.cache.pooling import record
+from paretoken.cache.schema import ExportRow, MeasurementRow, TrialRow
 from paretoken.cache.studies import (
     all_studies,
     insert_study,
@@ -39,11 +30,19 @@ from paretoken.cache.studies import (
     study_row,
 )
 from paretoken.cache.trials import read_trials
-from paretoken.spaces.errors import BadInput, BadValue
-from paretoken.spaces.records import Environment, Failure, Measurement, StudyInfo, Trial
-from paretoken.spaces.settings import Tree, dumps, loads
-
-_LISTED = 5  # candidates named where a prefix fits several
+from paretoken.spaces.objectives import Objective
+from paretoken.spaces.records import (
+    BehaviourClass,
+    Disagreement,
+    Environment,
+    Failure,
+    Fingerprint,
+    Keys,
+    Measurement,
+    StudyInfo,
+    Trial,
+)
+from paretoken.spaces.settings import Tree
 
 
 class Store:
@@ -99,145 +98,178 @@ class Store:
 
         numbers: the algorithm's decision values. Raises BadInput where the number is taken.
         """
-        digest = digest_of(tree)
         with self._database.writing() as session:
-            study_id = study_row(session, study).id
-            taken = TrialRow.study_id == study_id, TrialRow.number == number
-            if session.scalar(select(TrialRow.id).where(*taken)) is not None:
-                raise BadInput(
-                    f"study {study!r} has a trial {number} already: "
-                    "another process is running this study."
-                )
-            insert_if_new(session, CandidateRow, id=digest, json=dumps(tree))
-            session.add(
-                TrialRow(
-                    study_id=study_id,
-                    number=number,
-                    candidate_id=digest,
-                    numbers=list(numbers),
-                    state="pending",
-                    origins={},
-                )
-            )
-        return digest
+            return proposals.propose(session, study, number, tree, numbers)
 
-    def observe(self, candidate_id: str, measurement: Measurement) -> int:
-        """Store one measurement of a proposed candidate at once; returns its id.
+    def observe(
+        self, candidate_id: str, measurement: Measurement
+    ) -> tuple[BehaviourClass, Disagreement | None]:
+        """Store one measurement of a proposed candidate at once; returns the class it counts in.
 
-        Raises MeasurementFailed for a quantity that is NaN or infinite, and BadInput for a
-        candidate that nobody proposed.
+        The disagreement: where noise does not explain how far it lies from that class, or from the
+        one it was split off from. Raises MeasurementFailed for a quantity that is NaN or infinite,
+        and BadInput for a candidate that nobody proposed.
         """
         with self._database.writing() as session:
-            if session.get(CandidateRow, candidate_id) is None:
-                raise BadInput(f"no candidate {candidate_id!r} is stored: propose it first.")
-            return insert_measurement(session, candidate_id, measurement)
+            ((class_id, disagreement),) = record(session, [(candidate_id, measurement)])
+            return classes.read_class(session, class_id), disagreement
 
-    def recall(
-        self, aspect: str, key: str, environment: Environment | None
-    ) -> tuple[int, Measurement] | None:
-        """The newest measurement with that key and its id, or None.
+    def observe_many(self, observations: Sequence[tuple[str, Measurement]]) -> list[int]:
+        """Store measurements, each with its candidate, all or none; returns the classes' ids.
 
-        A speed counts only where device and software are those of `environment`; a quality
-        counts wherever it was measured.
+        The same as `observe` on each in this order, some ten times as fast.
         """
-        where = [MeasurementRow.aspect == check_aspect(aspect), MeasurementRow.key == key]
-        if aspect == "speed":
-            if environment is None:
-                raise BadInput("a speed is recalled for one environment: name it.")
-            where.append(EnvironmentRow.device == environment.device)
-            where.append(EnvironmentRow.software == environment.software)
+        with self._database.writing() as session:
+            return [class_id for class_id, _ in record(session, observations)]
+
+    def find(
+        self,
+        aspect: str,
+        environment: Environment | None,
+        candidate_id: str,
+        *,
+        key: str = "",
+        work: str = "",
+        tokens: str = "",
+    ) -> BehaviourClass | None:
+        """The class that answers for a candidate, by exactly one of key, work and tokens, or None.
+
+        A speed counts only where device and software are those of `environment`; a quality counts
+        wherever it was measured. A candidate that was split off finds its own part.
+        """
         with self._database.reading() as session:
-            return next(iter(read_measurements(session, *where, newest=1)), None)
+            class_id = classes.find_class(
+                session, aspect, environment, candidate_id, key=key, work=work, tokens=tokens
+            )
+            return None if class_id is None else classes.read_class(session, class_id)
+
+    def identify(self, candidate_id: str, fingerprint: Fingerprint) -> Keys:
+        """The names of the classes that a proposed candidate belongs to, by what it does."""
+        with self._database.writing() as session:
+            return identities.identify(session, candidate_id, fingerprint)
+
+    def recording(self, context: str) -> bytes | None:
+        """The rows that were recorded from a model, None where nobody has yet."""
+        with self._database.reading() as session:
+            return identities.read_recording(session, context)
+
+    def keep_recording(self, context: str, data: bytes) -> bytes:
+        """Store recorded rows unless somebody was first; returns what is stored."""
+        with self._database.writing() as session:
+            return identities.keep_recording(session, context, data)
 
     def finish(
         self,
         study: str,
         number: int,
-        quality_id: int | None,
-        speed_id: int | None,
+        quality_class_id: int | None,
+        speed_class_id: int | None,
         origin: Mapping[str, str],
     ) -> None:
-        """A pending trial is done, and these measurements are its values.
+        """A pending trial is done, and the means of these classes are its values.
 
-        origin: for "quality" and "speed", whether it was "measured" or "reused".
+        origin: for "quality" and "speed", where the answer came from: see `records.Trial`.
         """
         with self._database.writing() as session:
-            trial = _pending(session, study, number)
-            trial.state = "done"
-            trial.quality_id, trial.speed_id, trial.origins = quality_id, speed_id, dict(origin)
+            proposals.finish(session, study, number, quality_class_id, speed_class_id, origin)
 
     def fail(self, study: str, number: int, failure: Failure) -> None:
         """A pending trial has failed, and this is why."""
         with self._database.writing() as session:
-            trial = _pending(session, study, number)
-            trial.state = "failed"
-            session.add(
-                FailureRow(
-                    trial_id=trial.id,
-                    reason=_storable(failure.reason),
-                    detail=_storable(failure.detail),
-                    traceback=_storable(failure.traceback),
-                    created=now(),
-                )
-            )
+            proposals.fail(session, study, number, failure)
 
-    def trials(self, study: str) -> list[Trial]:
-        """All trials in number order, with `speedup` over trial 0 among their quantities."""
+    def lease(self, key: str, owner: str, seconds: float, clock: leases.Clock = utc) -> bool:
+        """Whether `owner` may now do the work called `key`, for so long unless renewed.
+
+        False while another owner's lease lives, and once the work is done.
+        """
+        with self._database.writing() as session:
+            return leases.take(session, key, owner, seconds, clock)
+
+    def renew(self, owner: str, seconds: float, clock: leases.Clock = utc) -> int:
+        """The heartbeat: all live leases of `owner` end so long from now; returns how many."""
+        with self._database.writing() as session:
+            return leases.extend(session, owner, seconds, clock)
+
+    def release(self, key: str, owner: str, state: str) -> None:
+        """The work of `owner` is "done", or has "failed" and may be leased again."""
+        with self._database.writing() as session:
+            leases.settle(session, key, owner, state)
+
+    def trials(self, study: str, numbers: Collection[int] | None = None) -> list[Trial]:
+        """All trials in number order, with `speedup` over trial 0 among their quantities.
+
+        numbers: only these; without 0 among them no speed-up is known.
+        """
         with self._database.reading() as session:
             row = study_row(session, study)
-            return read_trials(session, row.id, study_objectives(row))
+            return read_trials(session, row.id, study_objectives(row), numbers)
+
+    def front(self, study: str) -> list[Trial]:
+        """The trials on the study's front, the best in the first objective first.
+
+        With two objectives they are read by a flag that is kept right as measurements come in.
+        """
+        with self._database.reading() as session:
+            row = study_row(session, study)
+            objectives = study_objectives(row)
+            if len(objectives) != 2:
+                done = (t for t in read_trials(session, row.id, objectives) if t.state == "done")
+                return pareto_front({t.candidate_id: t for t in done}.values(), objectives)
+            numbers = [place.number for place in staircase.front(session, row.id)]
+            read = {t.number: t for t in read_trials(session, row.id, objectives, {0, *numbers})}
+            return [read[number] for number in numbers]
+
+    def best(self, study: str, objective: Objective, bounds: Sequence[Bound]) -> Trial | None:
+        """The best trial whose numbers keep within all bounds, found inside the database."""
+        with self._database.reading() as session:
+            row = study_row(session, study)
+            number = ranking.best(session, row.id, objective, bounds)
+            if number is None:
+                return None
+            read = read_trials(session, row.id, study_objectives(row), {0, number})
+            return next(trial for trial in read if trial.number == number)
+
+    def history(self, study: str, reference: Mapping[str, float]) -> list[Moment]:
+        """The hypervolume of the study's front after each of its trials."""
+        with self._database.reading() as session:
+            return history(session, study_row(session, study).id, reference)
+
+    def size(self, study: str) -> int:
+        """How many trials a study has."""
+        with self._database.reading() as session:
+            in_study = TrialRow.study_id == study_row(session, study).id
+            return session.scalars(select(func.count()).where(in_study)).one()
+
+    def disagreements(self, study: str) -> list[Disagreement]:
+        """What noise did not explain about a study's candidates and their classes, oldest first."""
+        with self._database.reading() as session:
+            return read_disagreements(session, study_row(session, study).id)
 
     def candidate(self, prefix: str) -> tuple[str, Tree, list[tuple[str, int]]]:
         """The id, the settings and the trials (study, number) of the one candidate so begun."""
-        if not re.fullmatch("[0-9a-f]{1,32}", prefix.lower()):
-            raise BadValue(f"a candidate's id is hexadecimal digits, at most 32, not {prefix!r}.")
-        first = prefix.lower()
         with self._database.reading() as session:
-            found = session.scalars(
-                select(CandidateRow)
-                .where(CandidateRow.id >= first, CandidateRow.id < first + "g")
-                .order_by(CandidateRow.id)
-                .limit(_LISTED + 1)
-            ).all()
-            if not found:
-                raise BadInput(
-                    f"no candidate's id begins with {prefix!r}: `paretoken front` shows the ids."
-                )
-            if len(found) > 1:
-                ids = ", ".join(row.id for row in found[:_LISTED])
-                more = ", …" if len(found) > _LISTED else ""
-                raise BadInput(f"several candidates begin with {prefix!r}: {ids}{more}.")
-            (row,) = found
-            trials = session.execute(
-                select(StudyRow.name, TrialRow.number)
-                .join(StudyRow, TrialRow.study_id == StudyRow.id)
-                .where(TrialRow.candidate_id == row.id)
-                .order_by(StudyRow.id, TrialRow.number)
-            )
-            return row.id, loads(row.json), [(name, number) for name, number in trials]
+            return candidates.find_candidate(session, prefix)
 
     def measurements(self, candidate_id: str) -> list[Measurement]:
         """Every measurement of a candidate, in the order they were made."""
         with self._database.reading() as session:
-            found = read_measurements(session, MeasurementRow.candidate_id == candidate_id)
-        return [measurement for _, measurement in found]
+            return read_measurements(session, MeasurementRow.candidate_id == candidate_id)
 
+    def measurements_of(self, class_id: int) -> list[Measurement]:
+        """Every measurement that belongs to a class, oldest first."""
+        with self._database.reading() as session:
+            return read_measurements(session, MeasurementRow.class_id == class_id)
 
-def _pending(session: Session, study: str, number: int) -> TrialRow:
-    """The row of a trial that may still be settled, locked; raises BadInput."""
-    trial = session.scalar(
-        select(TrialRow)
-        .join(StudyRow, TrialRow.study_id == StudyRow.id)
-        .where(StudyRow.name == study, TrialRow.number == number)
-        .with_for_update(of=TrialRow)
-    )
-    if trial is None:
-        raise BadInput(f"study {study!r} has no trial {number}: propose it first.")
-    if trial.state != "pending":
-        raise BadInput(f"trial {number} of study {study!r} is {trial.state} already.")
-    return trial
-
-
-def _storable(text: str) -> str:
-    """Text without what a database refuses: NUL and halves of surrogate pairs, shown escaped."""
-    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
+    def record_export(self, study: str, candidate_id: str, target: str, file: str) -> None:
+        """Note that a candidate's settings were handed out: to which target, in which file."""
+        with self._database.writing() as session:
+            session.add(
+                ExportRow(
+                    study_id=study_row(session, study).id,
+                    candidate_id=candidate_id,
+                    target=target,
+                    file=file,
+                    created=now(),
+                )
+            )

@@ -7,7 +7,8 @@ from dataclasses import asdict
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from paretoken.cache.observations import check_seed, now
+from paretoken.cache.clock import now
+from paretoken.cache.observations import check_seed
 from paretoken.cache.schema import StudyRow, TrialRow
 from paretoken.spaces.errors import BadInput, BadValue, UnknownName
 from paretoken.spaces.objectives import Objective

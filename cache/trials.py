@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
-from sqlalchemy import func, select, union
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Subquery, func, select, union
+from sqlalchemy.orm import Session, aliased
 
-from paretoken.cache.observations import read_quantities
+from paretoken.cache.classes import read_means
 from paretoken.cache.schema import (
     CandidateRow,
+    ClassRow,
     EnvironmentRow,
     FailureRow,
     MeasurementRow,
@@ -25,9 +26,24 @@ SPEEDUP = "speedup"
 _SPEEDS = ("images_per_s", "tokens_per_s")
 
 
-def read_trials(session: Session, study_id: int, objectives: Iterable[Objective]) -> list[Trial]:
-    """Every trial of a study in number order, in two queries however many there are."""
-    measured = _read_quantities(session, study_id)
+def read_trials(
+    session: Session,
+    study_id: int,
+    objectives: Iterable[Objective],
+    numbers: Collection[int] | None = None,
+) -> list[Trial]:
+    """The trials of a study in number order, in two queries however many there are.
+
+    numbers: only these, all by default. Their speed-up is known where trial 0 is among them.
+    """
+    wanted = [TrialRow.study_id == study_id]
+    if numbers is not None:
+        wanted.append(TrialRow.number.in_(numbers))
+    means: Mapping[int | None, Mapping[str, Quantity]] = dict(
+        read_means(session, _used(wanted)).items()
+    )
+    quality, speed = aliased(ClassRow), aliased(ClassRow)
+    newest = _newest(wanted)
     rows = session.connection().execute(
         select(
             TrialRow.number,
@@ -38,6 +54,10 @@ def read_trials(session: Session, study_id: int, objectives: Iterable[Objective]
             TrialRow.origins,
             TrialRow.quality_id,
             TrialRow.speed_id,
+            quality.fresh,
+            quality.seconds,
+            speed.fresh,
+            speed.seconds,
             EnvironmentRow.device,
             EnvironmentRow.software,
             EnvironmentRow.commit,
@@ -46,23 +66,25 @@ def read_trials(session: Session, study_id: int, objectives: Iterable[Objective]
             FailureRow.traceback,
         )
         .join(CandidateRow, TrialRow.candidate_id == CandidateRow.id)
-        .outerjoin(
-            MeasurementRow,
-            MeasurementRow.id == func.coalesce(TrialRow.speed_id, TrialRow.quality_id),
-        )
+        .outerjoin(quality, TrialRow.quality_id == quality.id)
+        .outerjoin(speed, TrialRow.speed_id == speed.id)
+        .outerjoin(newest, newest.c.class_id == _where_measured())
+        .outerjoin(MeasurementRow, MeasurementRow.id == newest.c.id)
         .outerjoin(EnvironmentRow, MeasurementRow.environment_id == EnvironmentRow.id)
         .outerjoin(FailureRow, FailureRow.trial_id == TrialRow.id)
-        .where(TrialRow.study_id == study_id)
+        .where(*wanted)
         .order_by(TrialRow.number, FailureRow.id)
     )
     speedups = Speedups(objectives)
     trials: dict[int, Trial] = {}
-    for number, candidate_id, json, numbers, state, origins, quality_id, speed_id, *rest in rows:
-        device, software, commit, reason, detail, traceback = rest
+    for number, candidate_id, json, drawn, state, origins, quality_id, speed_id, *rest in rows:
+        of_classes, (device, software, commit, reason, detail, traceback) = rest[:4], rest[4:]
         environment = None if device is None else Environment(device, software, commit)
-        speeds = measured.get(speed_id, {})
+        fresh = {"quality": of_classes[0], "speed": of_classes[2]}
+        seconds = {"quality": of_classes[1], "speed": of_classes[3]}
+        speeds = means.get(speed_id, {})
         quantities = {
-            **measured.get(quality_id, {}),
+            **means.get(quality_id, {}),
             **speeds,
             **speedups.of(number, speed_id, speeds, environment),
         }
@@ -70,22 +92,40 @@ def read_trials(session: Session, study_id: int, objectives: Iterable[Objective]
             number=number,
             candidate_id=candidate_id,
             tree=loads(json),
-            numbers=tuple(numbers),
+            numbers=tuple(drawn),
             state=state,
             quantities=quantities,
             origin=origins,
             failure=None if reason is None else Failure(reason, detail, traceback),
             environment=environment,
+            fresh={aspect: count for aspect, count in fresh.items() if count is not None},
+            seconds={aspect: mean for aspect, mean in seconds.items() if mean is not None},
         )
     return list(trials.values())
 
 
-def _read_quantities(session: Session, study_id: int) -> dict[int | None, dict[str, Quantity]]:
-    used = union(
-        select(TrialRow.quality_id).where(TrialRow.study_id == study_id),
-        select(TrialRow.speed_id).where(TrialRow.study_id == study_id),
+def _used(wanted: Iterable[ColumnElement[bool]]) -> Subquery:
+    """The classes that the wanted trials point at."""
+    return union(
+        select(TrialRow.quality_id.label("id")).where(*wanted),
+        select(TrialRow.speed_id).where(*wanted),
+    ).subquery()
+
+
+def _where_measured() -> ColumnElement[int | None]:
+    """The class that says where a trial was measured: a speed knows better than a quality."""
+    return func.coalesce(TrialRow.speed_id, TrialRow.quality_id)
+
+
+def _newest(wanted: Iterable[ColumnElement[bool]]) -> Subquery:
+    """The newest measurement (`id`) of each such class (`class_id`)."""
+    asked = select(_where_measured().label("id")).where(*wanted).distinct()
+    return (
+        select(MeasurementRow.class_id, func.max(MeasurementRow.id).label("id"))
+        .where(MeasurementRow.class_id.in_(asked))
+        .group_by(MeasurementRow.class_id)
+        .subquery()
     )
-    return dict(read_quantities(session, used.subquery()).items())
 
 
 class Speedups:
@@ -108,7 +148,7 @@ class Speedups:
         """{"speedup": …}, or {} where there is no speed of the same device and software.
 
         The spread is of first order, the two speeds independent: (r s/v)^2 + (r s0/v0)^2, where
-        r = v/v0. Trial 0, and whoever shares its measurement, is exactly 1.
+        r = v/v0. Trial 0, and whoever shares its class, is exactly 1.
         """
         if number == 0:
             self._plain = next((quantities[n] for n in self._speeds if n in quantities), None)

@@ -221,6 +221,27 @@ def test_a_full_disk_says_so_and_keeps_what_was_stored(tmp_path: Path) -> None:
         assert len(store.studies()) == 1
 
 
+@pytest.mark.parametrize("left", [0, 100_000])
+def test_a_disk_that_is_full_in_earnest(small_disk: Path, left: int) -> None:
+    path = small_disk / "store.db"
+    url = filled(path)
+    content = path.read_bytes()
+    free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
+    filler = small_disk / "filler"
+    filler.write_bytes(b"x" * (free - left))
+    big = StudyInfo("big", "fashion", "nsga2", 0, {"x": "y" * 10**6}, (), {}, "")
+
+    def write() -> None:
+        with Store.open(url) as store:
+            store.create_study(big)
+
+    assert "free some space" in refusal(write)
+    filler.unlink()
+    assert path.read_bytes() == content
+    with Store.open(url) as store:
+        assert len(store.studies()) == 301
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [

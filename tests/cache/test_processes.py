@@ -30,8 +30,8 @@ WRITE = """
 first = int(sys.argv[2])
 for number in range(first, first + 50):
     candidate = store.propose("first", number, {"window": number % 7}, (number,))
-    speed = store.observe(candidate, observed(f"key {number}"))
-    store.finish("first", number, None, speed, {"speed": "measured"})
+    speeds, _ = store.observe(candidate, observed(f"key {number}"))
+    store.finish("first", number, None, speeds.id, {"speed": "measured"})
 store.close()
 """
 
@@ -73,7 +73,8 @@ def test_two_writers_lose_nothing(url: str) -> None:
         candidates = {trial.candidate_id for trial in trials}
         assert len(candidates) == 7
         assert sum(len(store.measurements(candidate)) for candidate in candidates) == 100
-        assert all(store.recall("speed", f"key {number}", HERE) for number in range(100))
+        for number in range(100):
+            assert store.find("speed", HERE, "0" * 32, key=f"key {number}")
 
 
 def test_processes_that_open_a_fresh_store_at_once_all_find_it(url: str) -> None:
@@ -94,9 +95,9 @@ def test_a_measurement_outlives_the_process_that_made_it(url: str, how: str, sta
     with Store.open(url, create=False) as store:
         (trial,) = store.trials("first")
         assert trial.state == "pending"
-        recalled = store.recall("speed", "dying", HERE)
-        assert recalled is not None
-        store.finish("first", 0, None, recalled[0], {"speed": "reused"})
+        found = store.find("speed", HERE, trial.candidate_id, key="dying")
+        assert found is not None
+        store.finish("first", 0, None, found.id, {"speed": "canonical"})
         assert store.trials("first")[0].quantities["images_per_s"].value == 5.0
 
 

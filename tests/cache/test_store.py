@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, select
 
 from paretoken.cache.front import pareto_front
+from paretoken.cache.schema import ExportRow
 from paretoken.cache.store import Store
 from paretoken.spaces.errors import BadInput, BadValue, MeasurementFailed, UnknownName
 from paretoken.spaces.objectives import Objective
@@ -49,17 +49,11 @@ def speed(rate: float, key: str = "c", place: Environment = HERE, s: float = 0.0
     return Measurement("speed", key, found, place, 7, 2.5)
 
 
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    with Store.open(url) as opened:
-        yield opened
-
-
 def measured(store: Store, number: int, fid: float, rate: float, s: float = 0.0) -> str:
     candidate = store.propose("first", number, tree(number), ())
-    quality_id = store.observe(candidate, quality(fid))
-    speed_id = store.observe(candidate, speed(rate, s=s))
-    store.finish("first", number, quality_id, speed_id, {"quality": "measured"})
+    qualities, _ = store.observe(candidate, quality(fid, key=f"q{fid}"))
+    speeds, _ = store.observe(candidate, speed(rate, key=f"c{rate}", s=s))
+    store.finish("first", number, qualities.id, speeds.id, {"quality": "measured"})
     return candidate
 
 
@@ -124,12 +118,14 @@ def test_a_trial_comes_back_with_quality_and_speed_together(store: Store) -> Non
     assert (pending.state, pending.quantities, pending.environment) == ("pending", {}, None)
     assert pending.numbers == (1, 0.5, 2)
 
-    ids = store.observe(candidate, quality(40)), store.observe(candidate, speed(10))
-    store.finish("first", 0, *ids, {"quality": "reused", "speed": "measured"})
+    qualities, _ = store.observe(candidate, quality(40))
+    speeds, _ = store.observe(candidate, speed(10))
+    store.finish("first", 0, qualities.id, speeds.id, {"quality": "law", "speed": "measured"})
     (done,) = store.trials("first")
     assert (done.number, done.candidate_id, done.tree) == (0, candidate, tree(1))
     assert done.state == "done" and done.failure is None and done.environment == HERE
-    assert done.origin == {"quality": "reused", "speed": "measured"}
+    assert done.origin == {"quality": "law", "speed": "measured"}
+    assert done.fresh == {"quality": 0, "speed": 0}
     assert done.quantities["fid"] == quality(40).quantities[0]
     assert done.quantities["peak_gib"] == speed(10).quantities[1]
 
@@ -161,13 +157,13 @@ def test_speedup_is_against_trial_0_with_first_order_spread(store: Store) -> Non
     assert [t.number for t in pareto_front(store.trials("first"), INFO.objectives)] == [1, 0]
 
 
-def test_a_trial_that_reuses_the_measurement_of_trial_0_is_exactly_as_fast(store: Store) -> None:
+def test_a_trial_of_the_same_class_as_trial_0_is_exactly_as_fast(store: Store) -> None:
     store.create_study(INFO)
     measured(store, 0, 40, 10, s=0.5)
     store.propose("first", 1, tree(1), ())
-    recalled = store.recall("speed", "c", HERE)
-    assert recalled is not None
-    store.finish("first", 1, None, recalled[0], {"speed": "reused"})
+    found = store.find("speed", HERE, "0" * 32, key="c10")
+    assert found is not None
+    store.finish("first", 1, None, found.id, {"speed": "canonical"})
     speedup = store.trials("first")[1].quantities["speedup"]
     assert (speedup.value, speedup.spread) == (1.0, 0.0)
 
@@ -176,8 +172,8 @@ def test_speeds_of_two_devices_have_no_ratio(store: Store) -> None:
     store.create_study(INFO)
     measured(store, 0, 40, 10)
     other = store.propose("first", 1, tree(1), ())
-    speed_id = store.observe(other, speed(99, place=THERE))
-    store.finish("first", 1, None, speed_id, {})
+    speeds, _ = store.observe(other, speed(99, place=THERE))
+    store.finish("first", 1, None, speeds.id, {})
     trial = store.trials("first")[1]
     assert "speedup" not in trial.quantities and trial.environment == THERE
 
@@ -190,8 +186,8 @@ def test_speedup_is_of_the_speed_that_the_objectives_name(store: Store) -> None:
         store.create_study(replace(INFO, name=name, objectives=objectives))
         for number, quantities in enumerate((both, twice)):
             candidate = store.propose(name, number, tree(number), ())
-            observed = replace(speed(10), quantities=quantities)
-            store.finish(name, number, None, store.observe(candidate, observed), {})
+            observed = replace(speed(10), key=f"c{number}", quantities=quantities)
+            store.finish(name, number, None, store.observe(candidate, observed)[0].id, {})
         assert store.trials(name)[1].quantities["speedup"].value == expected
 
 
@@ -231,30 +227,6 @@ def test_a_trial_is_settled_once(store: Store) -> None:
     with pytest.raises(BadInput, match="no trial 1"):
         store.finish("first", 1, None, None, {})
     assert store.trials("first")[0].failure is None
-
-
-def test_the_newest_quality_is_recalled_from_anywhere(store: Store) -> None:
-    store.create_study(INFO)
-    candidate = store.propose("first", 0, tree(1), ())
-    store.observe(candidate, quality(40))
-    newest = store.observe(candidate, quality(41, place=THERE))
-    store.observe(candidate, quality(50, key="other"))
-    assert store.recall("quality", "q", HERE) == (newest, quality(41, place=THERE))
-    assert store.recall("quality", "q", None) == store.recall("quality", "q", HERE)
-    assert store.recall("quality", "unseen", None) is None
-    assert store.recall("speed", "q", HERE) is None
-
-
-def test_a_speed_is_recalled_for_its_device_and_software_only(store: Store) -> None:
-    store.create_study(INFO)
-    candidate = store.propose("first", 0, tree(1), ())
-    here = store.observe(candidate, speed(10))
-    store.observe(candidate, speed(99, place=THERE))
-    later_commit = replace(HERE, commit="def")
-    assert store.recall("speed", "c", later_commit) == (here, speed(10))
-    assert store.recall("speed", "c", replace(HERE, software="torch 3")) is None
-    with pytest.raises(BadInput, match="one environment"):
-        store.recall("speed", "c", None)
 
 
 def test_measurements_are_kept_in_order_and_without_limit(store: Store) -> None:
@@ -301,6 +273,8 @@ def test_what_cannot_be_stored_is_refused_before_anything_is(store: Store) -> No
         store.observe(candidate, replace(quality(40), aspect="taste"))
     with pytest.raises(BadInput, match="does not take this"):
         store.observe(candidate, replace(quality(40), quantities=quality(40).quantities * 2))
+    with pytest.raises(BadInput, match="propose it first"):
+        store.observe_many([(candidate, quality(40)), ("0" * 32, quality(40))])
     with pytest.raises(BadInput, match="does not take this"):
         store.finish("first", 0, 12345, None, {})
     assert store.measurements(candidate) == []
@@ -321,6 +295,36 @@ def test_a_prefix_must_fit_one_candidate(store: Store) -> None:
     for bad in ("", "xyz", "a%", "0" * 33):
         with pytest.raises(BadValue, match="hexadecimal"):
             store.candidate(bad)
+
+
+def test_an_export_is_noted(store: Store) -> None:
+    store.create_study(INFO)
+    candidate = store.propose("first", 0, tree(1), ())
+    store.record_export("first", candidate, "llama.cpp", "out/settings.json")
+    with store._database.reading() as session:
+        (row,) = session.scalars(select(ExportRow))
+        assert (row.candidate_id, row.target, row.file) == (
+            candidate,
+            "llama.cpp",
+            "out/settings.json",
+        )
+        assert row.created.endswith("+00:00")
+    with pytest.raises(BadInput, match="does not take this"):
+        store.record_export("first", "0" * 32, "llama.cpp", "out/settings.json")
+
+
+def test_a_trial_tells_where_its_speed_was_measured_last(store: Store) -> None:
+    store.create_study(INFO)
+    candidate = store.propose("first", 0, tree(1), ())
+    qualities, _ = store.observe(candidate, quality(40, place=THERE))
+    store.finish("first", 0, qualities.id, None, {})
+    assert store.trials("first")[0].environment == THERE
+    store.propose("first", 1, tree(1), ())
+    store.observe(candidate, speed(10))
+    later = replace(HERE, commit="def")
+    speeds, _ = store.observe(candidate, speed(10, place=later))
+    store.finish("first", 1, qualities.id, speeds.id, {})
+    assert store.trials("first")[1].environment == later
 
 
 def test_everything_is_there_after_closing_and_opening_again(url: str) -> None:

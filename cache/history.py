@@ -1,0 +1,127 @@
+"""How a study's front grew: its hypervolume after each finished trial, in one pass.
+
+The volume is worked out anew only where a trial joins the front, and from the front alone.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
+
+from paretoken.cache.axes import objectives_of
+from paretoken.cache.schema import MeasurementRow, PointRow, StudyRow, TrialRow
+from paretoken.spaces.errors import BadInput, BadValue
+
+
+@dataclass(frozen=True)
+class Moment:
+    """After one finished trial: the volume so far, and in how many different places the front is.
+
+    time: by which this trial and all before it had been observed, in the store's format; not
+    before the study began. An answer from the store is as old as the class's first observation.
+    """
+
+    number: int
+    time: str
+    volume: float
+    places: int
+
+
+def history(session: Session, study_id: int, reference: Mapping[str, float]) -> list[Moment]:
+    """The hypervolume of the study's two-objective front after each trial, in number order.
+
+    reference: by objective name, in the objective's unit, as in `front.hypervolume`. The values
+    are today's class means. A finished trial without a point adds nothing, failed ones are not
+    listed.
+    """
+    objectives = objectives_of(session, study_id)[:2]
+    if len(objectives) < 2:
+        raise BadInput("a hypervolume over time needs a study of two objectives, not of one.")
+    for objective in objectives:
+        if not math.isfinite(reference.get(objective.name, math.nan)):
+            raise BadValue(f"a hypervolume needs a finite reference value of {objective.name!r}.")
+    growing = _Front([objective.loss(reference[objective.name]) for objective in objectives])
+    times = _times(session, study_id)
+    rows = session.connection().execute(
+        select(TrialRow.id, TrialRow.number, PointRow.x, PointRow.y)
+        .outerjoin(PointRow, PointRow.trial_id == TrialRow.id)
+        .where(TrialRow.study_id == study_id, TrialRow.state == "done")
+        .order_by(TrialRow.number)
+    )
+    moments = []
+    time = session.get_one(StudyRow, study_id).created
+    for trial_id, number, x, y in rows:
+        if x is not None:
+            growing.add(x, y)
+        time = max(time, times[trial_id])
+        moments.append(Moment(number, time, growing.volume, growing.places))
+    return moments
+
+
+def _times(session: Session, study_id: int) -> dict[int, str]:
+    """When each trial's candidate was first observed in both classes, or the class was."""
+    trials = session.connection().execute(
+        select(TrialRow.id, TrialRow.candidate_id, TrialRow.quality_id, TrialRow.speed_id).where(
+            TrialRow.study_id == study_id
+        )
+    )
+    used = select(TrialRow.id).where(
+        TrialRow.study_id == study_id,
+        or_(
+            TrialRow.quality_id == MeasurementRow.class_id,
+            TrialRow.speed_id == MeasurementRow.class_id,
+        ),
+    )
+    observed = session.connection().execute(
+        select(
+            MeasurementRow.class_id, MeasurementRow.candidate_id, func.min(MeasurementRow.created)
+        )
+        .where(used.exists())
+        .group_by(MeasurementRow.class_id, MeasurementRow.candidate_id)
+    )
+    own: dict[tuple[int | None, str], str] = {}
+    first: dict[int | None, str] = {}
+    for class_id, candidate_id, created in observed:
+        own[class_id, candidate_id] = created
+        first[class_id] = min(created, first.get(class_id, created))
+    return {
+        trial_id: max(
+            own.get((class_id, candidate_id), first.get(class_id, "")) for class_id in classes
+        )
+        for trial_id, candidate_id, *classes in trials
+    }
+
+
+class _Front:
+    """The different places of a growing two-objective front, x rising and y falling."""
+
+    def __init__(self, corner: list[float]) -> None:
+        self._corner = corner
+        self._xs: list[float] = []
+        self._ys: list[float] = []
+        self.volume = 0.0
+
+    @property
+    def places(self) -> int:
+        """In how many different places points are."""
+        return len(self._xs)
+
+    def add(self, x: float, y: float) -> None:
+        """Take a point in, unless one there is at least as good in both."""
+        import moocore  # type: ignore[import-untyped]  # a tenth of a second, so not on top
+
+        before = bisect.bisect_right(self._xs, x)
+        if before and self._ys[before - 1] <= y:
+            return
+        start = bisect.bisect_left(self._xs, x)
+        end = start
+        while end < len(self._xs) and self._ys[end] >= y:
+            end += 1
+        self._xs[start:end], self._ys[start:end] = [x], [y]
+        places = list(zip(self._xs, self._ys, strict=True))
+        self.volume = float(moocore.hypervolume(places, ref=self._corner))
