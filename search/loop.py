@@ -1,7 +1,7 @@
-"""The search loop: propose, canonicalise, look up, measure what is new, tell.
+"""The search loop: propose, canonicalise, look up, measure what is new, tell; confirm the front.
 
 Every finished measurement is committed at once. Whatever kills the process, `resume` continues:
-what was measured is recalled by its key, and the algorithm is told the study's history.
+what was measured is found by its key, and the algorithm is told the study's history.
 """
 
 from __future__ import annotations
@@ -12,24 +12,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from paretoken.cache.fingerprint import candidate_id, cost_key, quality_key
 from paretoken.cache.store import Store
 from paretoken.search.algorithm import Algorithm, Losses, Told
+from paretoken.search.confirm import confirm, to_confirm
 from paretoken.search.decisions import Decisions
-from paretoken.search.progress import Progress, Watcher
+from paretoken.search.measuring import Measurer, Reuse
+from paretoken.search.progress import Watcher
+from paretoken.search.running import Running
 from paretoken.spaces.candidate import from_tree, to_tree
 from paretoken.spaces.canonical import canonical
 from paretoken.spaces.component import Component
 from paretoken.spaces.errors import BadInput, MeasurementFailed
 from paretoken.spaces.objectives import Objective
 from paretoken.spaces.plugins import KINDS
-from paretoken.spaces.records import Failure, Measurement, StudyInfo, Trial
+from paretoken.spaces.records import Failure, StudyInfo, Trial
 from paretoken.spaces.space import Space, load, parse_setting
-from paretoken.spaces.workload import Behaviour, Observed, Workload
-
-# A small space runs out of new candidates before an algorithm notices: stop after so many
-# proposals in a row that the study has measured already.
-_MOST_REPEATS = 200
+from paretoken.spaces.workload import Workload
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,8 @@ class Plan:
     """What the user asked for; see `paretoken search --help`.
 
     trials: candidates in all, plain decoding included; repeated proposals are not counted.
-    minutes: for this call; no candidate is begun after it.
+    minutes: for this call; no candidate is begun after it. reuse: when the store answers instead of
+    a measurement. confirm: whether the front is measured afresh at the end, within the minutes.
     """
 
     study: str
@@ -50,9 +49,25 @@ class Plan:
     seed: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
     resume: bool = False
+    reuse: Reuse = field(default_factory=Reuse)
+    confirm: bool = True
 
 
-def search(plan: Plan, store: Store, watch: Watcher) -> StudyInfo:
+@dataclass(frozen=True)
+class Outcome:
+    """A search that came to its end. unconfirmed: points of the front that were not measured
+    afresh. recording_seconds, law_seconds, measured_seconds: spent in this call on recording rows
+    of the model, on law fingerprints and on measuring.
+    """
+
+    info: StudyInfo
+    unconfirmed: int
+    recording_seconds: float
+    law_seconds: float
+    measured_seconds: float
+
+
+def search(plan: Plan, store: Store, watch: Watcher) -> Outcome:
     """Search until the plan's limits; an interrupted or finished study is continued by `resume`.
 
     Raises BadInput for a plan that cannot be carried out, before anything is stored, and
@@ -76,120 +91,58 @@ def search(plan: Plan, store: Store, watch: Watcher) -> StudyInfo:
             "and begin a study of another name.",
         )
     algorithm.restore(_told(t, info.objectives) for t in trials if t.number > 0)
-    study = _Study(info, workload, store, watch, plan.trials, deadline)
+    study = Running(info, store, watch, plan.trials, deadline, plan.confirm)
+    measurer = Measurer(workload, store, info.name, info.seed, plan.reuse, study.say)
+
+    def measure(number: int, candidate: Component, resumed: bool = False) -> Trial:
+        study.begin(number)
+        try:
+            found = measurer.measure(number, candidate, resumed)
+            store.finish(
+                info.name, number, found["quality"].id, found["speed"].id,
+                {aspect: how.origin for aspect, how in found.items()},
+            )  # fmt: skip
+        except Exception as error:  # anything may go wrong inside somebody's plug-in
+            if isinstance(error, BadInput):
+                raise  # the user's mistake, the same for every candidate
+            store.fail(info.name, number, _failure(error))
+            if number == 0:
+                raise MeasurementFailed(
+                    _failure(error).reason,
+                    f"plain decoding could not be measured, so nothing can be compared: {error}",
+                ) from error
+        return study.ended(number)
+
     for trial in trials:
         study.known(trial)
-        if trial.state == "pending":  # interrupted: it was proposed, but not finished
-            finished = study.measure(trial.number, from_tree(trial.tree))
-            if trial.number > 0:
-                algorithm.tell(trial.numbers, *_answer(finished, info.objectives))
+    # Proposed, but not finished. Only the first of them can have been measured in part.
+    for waiting, trial in enumerate([trial for trial in trials if trial.state == "pending"]):
+        finished = measure(trial.number, from_tree(trial.tree), resumed=waiting == 0)
+        if trial.number > 0:
+            algorithm.tell(trial.numbers, *_answer(finished, info.objectives))
     if not trials:
-        store.propose(info.name, 0, to_tree(canonical(workload.plain())), ())
-        study.measure(0, canonical(workload.plain()))
+        plain = canonical(workload.plain())
+        store.propose(info.name, 0, to_tree(plain), ())
+        measure(0, plain)
     number = len(trials) or 1
     while study.goes_on() and (numbers := algorithm.ask()) is not None:
         candidate = canonical(from_tree(decisions.tree(numbers)))
         tree = to_tree(candidate)
         study.repeats = study.repeats + 1 if study.has(tree) else 0
         store.propose(info.name, number, tree, numbers)
-        finished = study.measure(number, candidate)
+        finished = measure(number, candidate)
         algorithm.tell(numbers, *_answer(finished, info.objectives))
         number += 1
-    return info
-
-
-class _Study:
-    """A running study: measures trials and keeps watch over the limits."""
-
-    def __init__(
-        self,
-        info: StudyInfo,
-        workload: Workload,
-        store: Store,
-        watch: Watcher,
-        wanted: int | None,
-        deadline: float | None,
-    ) -> None:
-        self.info, self.workload, self.store, self.watch = info, workload, store, watch
-        self._wanted, self._deadline = wanted, deadline
-        self._finished: dict[int, Trial] = {}
-        self._started = time.monotonic()
-        self._before = 0
-        self.repeats = 0
-
-    def known(self, trial: Trial) -> None:
-        """A trial of an earlier call."""
-        if trial.state != "pending":
-            self._finished[trial.number] = trial
-            self._before = self._distinct()
-
-    def has(self, tree: Mapping[str, Any]) -> bool:
-        """Whether the study has a finished trial with these settings."""
-        return any(trial.tree == tree for trial in self._finished.values())
-
-    def goes_on(self) -> bool:
-        """Whether another candidate may be begun."""
-        if self._deadline is not None and time.monotonic() >= self._deadline:
-            return False
-        if self.repeats >= _MOST_REPEATS:
-            return False
-        return self._wanted is None or self._distinct() < self._wanted
-
-    def measure(self, number: int, candidate: Component) -> Trial:
-        """Measure what is not known of a proposed trial, and finish it or record its failure."""
-        try:
-            behaviour = self.workload.behaviour(candidate)
-            quality, of_quality = self._aspect("quality", number, candidate, behaviour)
-            speed, of_speed = self._aspect("speed", number, candidate, behaviour)
-            origin = {"quality": of_quality, "speed": of_speed}
-            self.store.finish(self.info.name, number, quality, speed, origin)
-        except Exception as error:  # anything may go wrong inside somebody's plug-in
-            if isinstance(error, BadInput):
-                raise  # the user's mistake, the same for every candidate
-            self.store.fail(self.info.name, number, _failure(error))
-            if number == 0:
-                raise MeasurementFailed(
-                    _failure(error).reason,
-                    f"plain decoding could not be measured, so nothing can be compared: {error}",
-                ) from error
-        trial = next(t for t in self.store.trials(self.info.name) if t.number == number)
-        self._finished[number] = trial
-        self._say("", 1.0, trial)
-        return trial
-
-    def _aspect(
-        self, aspect: str, number: int, candidate: Component, behaviour: Behaviour
-    ) -> tuple[int, str]:
-        """The id of the measurement of one aspect, and whether it was measured or reused."""
-        key, environment = _key(aspect, behaviour), self.workload.environment
-        known = self.store.recall(aspect, key, environment if aspect == "speed" else None)
-        if known is not None:
-            return known[0], "reused"
-
-        def report(phase: str, share: float) -> None:
-            self._say(f"#{number} {phase}", share, None)
-
-        measure = self.workload.quality if aspect == "quality" else self.workload.speed
-        observed: Observed = measure(candidate, self.info.seed, report)
-        measurement = Measurement(
-            aspect, key, observed.quantities, environment, self.info.seed, observed.seconds,
-            observed.detail,
-        )  # fmt: skip
-        return self.store.observe(candidate_id(to_tree(candidate)), measurement), "measured"
-
-    def _distinct(self) -> int:
-        """Candidates finished so far; repeated proposals count once."""
-        return len({trial.candidate_id for trial in self._finished.values()})
-
-    def _say(self, phase: str, share: float, finished: Trial | None) -> None:
-        done, now = self._distinct(), time.monotonic()
-        left = None if self._deadline is None else max(0.0, self._deadline - now)
-        fresh = done - self._before
-        if self._wanted is not None and fresh > 0:
-            by_pace = (self._wanted - done) * (now - self._started) / fresh
-            left = by_pace if left is None else min(left, by_pace)
-        trials = tuple(self._finished[n] for n in sorted(self._finished))
-        self.watch(Progress(phase, share, done, self._wanted, left, finished, trials))
+    if plan.confirm:
+        confirm(study, store, measurer)
+    unconfirmed = len(to_confirm(store, info.name))
+    return Outcome(
+        info,
+        unconfirmed,
+        measurer.recording_seconds,
+        measurer.law_seconds,
+        measurer.measured_seconds,
+    )
 
 
 def _new_study(plan: Plan, store: Store) -> StudyInfo:
@@ -209,14 +162,6 @@ def _new_study(plan: Plan, store: Store) -> StudyInfo:
     return StudyInfo(
         plan.study, plan.workload, plan.algorithm, plan.seed, space.to_json(), (), plan.options, ""
     )
-
-
-def _key(aspect: str, behaviour: Behaviour) -> str:
-    """What a measurement of this behaviour is reusable for."""
-    b = behaviour
-    if aspect == "quality":
-        return quality_key(b.identity, b.dtype, b.law, b.conditions)
-    return cost_key(quality_key(b.identity, b.dtype, b.law, {}), b.runtime, b.decoder)
 
 
 def _failure(error: Exception) -> Failure:

@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
+from paretoken.cache.bounds import Bound
 from paretoken.spaces.errors import BadInput, ParetokenError
 from paretoken.spaces.records import Trial
 
@@ -130,6 +131,20 @@ class Query:
             return replace(node, left=left, right=right)
 
         return replace(self, root=visit(self.root))
+
+    def bounds(self) -> list[Bound] | None:
+        """The condition as bounds on single numbers that must all hold; None if it is no such."""
+        parts = self.root.parts if isinstance(self.root, _Group) else (self.root,)
+        if isinstance(self.root, _Group) and self.root.word != "and":
+            return None
+        found = []
+        for part in parts:
+            if not isinstance(part, _Compare) or not isinstance(part.left, _Name):
+                return None
+            if isinstance(part.right, bool) or not isinstance(part.right, int | float):
+                return None
+            found.append(Bound(part.left.text, part.op, float(part.right)))
+        return found
 
     def matches(self, row: Row) -> bool:
         """Whether the condition is true, not merely unknown, for the row."""

@@ -18,7 +18,7 @@ import pytest
 import torch
 import typer
 
-from paretoken.cache.fingerprint import candidate_id
+from paretoken.cache.digest import candidate_id
 from paretoken.evaluators.components.residuals.exact import Exact as ExactResidual
 from paretoken.evaluators.components.residuals.matched import Matched
 from paretoken.evaluators.components.verifiers.exact import Exact

@@ -35,8 +35,7 @@ def run(
     from paretoken.search.report import results as judged
 
     with OpenStore.open(store, create=False) as opened:
-        results = judged.read(opened, study)
-    chosen = judged.choose(results, where, maximize, minimize)
+        chosen, results = judged.best(opened, study, where, maximize, minimize)
     if as_json:
         print(json.dumps(judged.as_json(chosen, results), indent=2, allow_nan=False))
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -59,22 +60,26 @@ def run(
     from paretoken.cache.store import Store as OpenStore
     from paretoken.search.exporters import Chosen
     from paretoken.search.report import results as judged
-    from paretoken.spaces.errors import BadInput
+    from paretoken.spaces.errors import BadInput, Unreadable
     from paretoken.spaces.plugins import KINDS
 
     exporter = KINDS["exporters"].load(to)
-    with OpenStore.open(store, create=False) as opened:
-        results = judged.read(opened, study)
     if candidate and (where or maximize or minimize):
         raise BadInput("--candidate names one already: leave out --where, --maximize, --minimize.")
-    if candidate:
-        chosen = judged.by_id(results, candidate)
-    else:
-        chosen = judged.choose(results, where, maximize, minimize)
-    date = datetime.now(UTC).isoformat(timespec="seconds")
-    text = exporter.render(Chosen(results.info, chosen, date))
     path = out or Path(f"tuned{exporter.suffix}")
-    write(path, text.encode(), force=force)
+    with OpenStore.open(store, create=False) as opened:
+        results = judged.read(opened, study)
+        if candidate:
+            chosen = judged.by_id(results, candidate)
+        else:
+            chosen = judged.choose(results, where, maximize, minimize)
+        date = datetime.now(UTC).isoformat(timespec="seconds")
+        text = exporter.render(Chosen(results.info, chosen, date))
+        write(path, text.encode(), force=force)
+        try:
+            opened.record_export(study, chosen.candidate_id, to, str(path))
+        except Unreadable as error:  # somebody else's store, say: the settings are written
+            print(f"note: the store does not know of this export: {error}", file=sys.stderr)
     if as_json:
         print(json.dumps({"out": str(path), **judged.as_json(chosen, results)}, allow_nan=False))
     else:

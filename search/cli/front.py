@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -46,7 +47,7 @@ def run(
     from paretoken.search.report.results import read
 
     with OpenStore.open(store, create=False) as opened:
-        results = read(opened, study, objectives)
+        results = read(opened, study, objectives, front_only=not every)
     if as_json:
         print_json(results, every=every)
     else:
@@ -68,8 +69,8 @@ def print_results(results: Results, out: Console, *, every: bool = False) -> Non
             for objective in results.objectives
         )
         title = (
-            f"study {info.name} on {info.workload}: {len(results.front)} of {len(results.done)} "
-            f"measured candidates are on the front ({wanted})"
+            f"study {info.name} on {info.workload}: {len(results.front)} of "
+            f"{results.size or len(results.done)} measured candidates are on the front ({wanted})"
         )
         out.print(title, markup=False, style="bold", soft_wrap=True)
         out.print(table(results, shown, out.width))
@@ -80,8 +81,10 @@ def print_results(results: Results, out: Console, *, every: bool = False) -> Non
         out.print(f"failed: {len(results.failed)} (see --all).", style="dim", markup=False)
 
 
-def print_json(results: Results, *, every: bool = False) -> None:
-    """The same as JSON on standard output."""
+def print_json(
+    results: Results, *, every: bool = False, account: Mapping[str, Any] | None = None
+) -> None:
+    """The same as JSON on standard output. account: of the search that has just ended."""
     from paretoken.search.report.results import as_json
 
     def listed(numbers: tuple[int, ...]) -> list[dict[str, Any]]:
@@ -101,4 +104,6 @@ def print_json(results: Results, *, every: bool = False) -> None:
     }
     if every:
         document["trials"] = [as_json(trial, results) for trial in results.trials]
+    if account is not None:
+        document["account"] = dict(account)
     print(json.dumps(document, indent=2, allow_nan=False))

@@ -24,6 +24,7 @@ COMMANDS = (
     "search",
     "front",
     "best",
+    "history",
     "report",
     "export",
     "generate",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,9 +14,10 @@ from paretoken.spaces.errors import ParetokenError
 
 if TYPE_CHECKING:
     from paretoken.cache.store import Store as OpenStore
-    from paretoken.search.loop import Plan
+    from paretoken.search.loop import Outcome, Plan
 
 _LIMITS, _MEASURING, _SPACE = "How long", "How it is measured", "What may vary"
+_REUSE = "What is measured again"
 _DEFAULT_TRIALS = 30
 
 
@@ -116,14 +118,54 @@ def run(
             rich_help_panel=_MEASURING,
         ),
     ] = "",
+    observations: Annotated[
+        int,
+        typer.Option(
+            "--observations",
+            min=1,
+            metavar="N",
+            help="Measure candidates of equal behaviour until there are N observations, and take "
+            "the mean; from then on the store answers.",
+            rich_help_panel=_REUSE,
+        ),
+    ] = 2,
+    audit: Annotated[
+        float,
+        typer.Option(
+            "--audit",
+            min=0.0,
+            max=1.0,
+            metavar="SHARE",
+            help="Of the answers from the store, measure this share all the same.",
+            rich_help_panel=_REUSE,
+        ),
+    ] = 0.05,
+    no_reuse: Annotated[
+        bool,
+        typer.Option(
+            "--no-reuse",
+            help="Measure every proposal, equal or not: to see what reuse saves.",
+            rich_help_panel=_REUSE,
+        ),
+    ] = False,
+    no_confirm: Annotated[
+        bool,
+        typer.Option(
+            "--no-confirm",
+            help="Do not measure the front afresh at the end.",
+            rich_help_panel=_REUSE,
+        ),
+    ] = False,
     option: Settings = None,
     store: Store = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
     """Search for the front of speed against quality, measuring every candidate.
 
-    Plain decoding is measured first; everything else is compared with it. Each finished
-    measurement is kept at once: stop with Ctrl-C whenever you like, continue with --resume.
+    Plain decoding is measured first; everything else is compared with it. What behaves like
+    something measured before is not measured again. At the end the front is measured afresh. Each
+    finished measurement is kept at once: stop with Ctrl-C whenever you like, continue with
+    --resume.
 
     \b
       paretoken search fashion --study first --space fashion-small --minutes 5
@@ -133,10 +175,12 @@ def run(
       paretoken search fashion --study first --resume --trials 60
     """
     from paretoken.cache.store import Store as OpenStore
+    from paretoken.search.accounting import account, disagreed, told
     from paretoken.search.cli.front import print_json, print_results
     from paretoken.search.cli.live import watching
     from paretoken.search.cli.tables import console
     from paretoken.search.loop import Plan, search
+    from paretoken.search.measuring import Reuse
     from paretoken.search.report.results import read
 
     options = pairs(option)
@@ -155,26 +199,53 @@ def run(
         seed=seed,
         options=options,
         resume=resume,
+        reuse=Reuse(observations, audit, share=not no_reuse),
+        confirm=not no_confirm,
     )
     out = console(error=as_json)
     with OpenStore.open(store, create=True) as opened:
         try:
             with watching(out, lambda: opened.study(study)) as watcher:
-                search(plan, opened, watcher)
+                outcome = search(plan, opened, watcher)
         except KeyboardInterrupt:
             _say_what_is_kept(opened, plan, _option(store))
             raise typer.Exit(130) from None
         results = read(opened, study)
+        disagreements = opened.disagreements(study)
+        found = account(opened.trials(study), disagreements)
     if as_json:
-        print_json(results)
+        print_json(results, account=asdict(found) | _costs(outcome))
         return
     print_results(results, out)
+    out.print(f"\n{told(found)} {_costs_told(outcome)}", markup=False, soft_wrap=True)
+    for one in disagreements:
+        out.print(disagreed(one), markup=False, soft_wrap=True)
     name, where_it_is = shlex.quote(study), _option(store)
     out.print(
         f"\nnext:  paretoken report {name} --out report.html{where_it_is}\n"
         f"       paretoken export {name} --where 'speedup >= 2' --out tuned.json{where_it_is}",
         markup=False,
         soft_wrap=True,
+    )
+
+
+def _costs(outcome: Outcome) -> dict[str, float]:
+    return {
+        "recording_seconds": outcome.recording_seconds,
+        "law_seconds": outcome.law_seconds,
+        "measured_seconds": outcome.measured_seconds,
+        "unconfirmed": outcome.unconfirmed,
+    }
+
+
+def _costs_told(outcome: Outcome) -> str:
+    """What finding out about equal behaviour took, and what is left to confirm."""
+    law, measured, once = outcome.law_seconds, outcome.measured_seconds, outcome.recording_seconds
+    share = f", {100 * law / measured:.1f} % of measuring" if measured else ""
+    recorded = f"; rows of the model {once:.1f} s, once for this store" if once else ""
+    left = f" {outcome.unconfirmed} points of the front are left to measure afresh (--resume)."
+    return (
+        f"Law fingerprints took {law:.1f} s{share}{recorded}.{left if outcome.unconfirmed else ''}"
     )
 
 

@@ -45,6 +45,9 @@ def run(
                 {
                     "aspect": found.aspect,
                     "key": found.key,
+                    "tokens": found.tokens,
+                    "trace": found.trace,
+                    "fresh": found.fresh,
                     "seed": found.seed,
                     "seconds": found.seconds,
                     "device": found.environment.device,

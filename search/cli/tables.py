@@ -12,10 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from paretoken.search.report.results import Results, summaries
-from paretoken.search.report.wording import columns, heading, quantity, reused
+from paretoken.search.report.wording import columns, confirmed, heading, quantity, reused
 from paretoken.spaces.records import Trial
 
-FRONT, CLOSE, REUSED = "●", "≈", "↺"
+FRONT, CLOSE, REUSED, UNCONFIRMED = "●", "≈", "↺", "?"
 _WIDE = 130  # columns from which settings fit beside the numbers
 _FILE_WIDTH = 180  # where there is no terminal to ask
 
@@ -72,6 +72,11 @@ def legend(results: Results, shown: Sequence[Trial]) -> RenderableType:
     if any(trial.number in results.close for trial in shown):
         lines[0] += f"   {CLOSE} indistinguishable from it: not significantly worse than any point"
     lines[0] += f"   {REUSED} quality or speed reused" if any(map(reused, shown)) else ""
+    if any(trial.number in results.front and not confirmed(trial) for trial in shown):
+        lines.append(
+            f"{UNCONFIRMED} chosen but not yet measured afresh: the best of many noisy numbers are "
+            "too good; search --resume goes on with that"
+        )
     spreads = "± is one standard deviation; speed-up is against plain decoding (number 0)"
     return Text("\n".join([*lines, spreads, *([results.note] if results.note else [])]), "dim")
 
@@ -99,7 +104,7 @@ def failures(results: Results) -> RenderableType:
 def _mark(trial: Trial, results: Results) -> str:
     again = REUSED if reused(trial) else ""
     if trial.number in results.front:
-        return FRONT + again
+        return FRONT + again + ("" if confirmed(trial) else UNCONFIRMED)
     return (CLOSE if trial.number in results.close else " ") + again
 
 

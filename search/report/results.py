@@ -10,12 +10,14 @@ from typing import Any
 
 from paretoken.cache.front import indistinguishable, pareto_front
 from paretoken.cache.store import Store
-from paretoken.search.query import NothingMatches, select
-from paretoken.search.report.wording import brief, columns, heading, quantity
+from paretoken.search.query import NothingMatches, parse, select
+from paretoken.search.report.wording import brief, columns, confirmed, heading, quantity
 from paretoken.spaces.errors import BadInput, UnknownName
 from paretoken.spaces.objectives import Objective
 from paretoken.spaces.records import Quantity, StudyInfo, Trial
 from paretoken.spaces.settings import summary
+
+LARGE = 5000  # trials: beyond, a table of the front does not wait until all of them are read
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class Results:
     objectives: those of the front, the speed first. trials: by number, each candidate once: an
     algorithm may propose one again, and is then answered from the store. front, close: numbers
     of the trials on the front and of those indistinguishable from it, fastest first.
-    note: what was left out of the comparison and why; empty if nothing was.
+    note: what was left out of the comparison and why; empty if nothing was. size: trials of the
+    study where only its front was read, else 0.
     """
 
     info: StudyInfo
@@ -34,6 +37,7 @@ class Results:
     front: tuple[int, ...]
     close: tuple[int, ...]
     note: str = ""
+    size: int = 0
 
     @property
     def done(self) -> tuple[Trial, ...]:
@@ -52,10 +56,53 @@ class Results:
         return sorted(chosen, key=lambda trial: _loss(trial, self.objectives[0]))
 
 
-def read(store: Store, study: str, objectives: str = "") -> Results:
-    """The results of a stored study. objectives: "fid,images_per_s", say; "" for its own."""
+def read(store: Store, study: str, objectives: str = "", *, front_only: bool = False) -> Results:
+    """The results of a stored study. objectives: "fid,images_per_s", say; "" for its own.
+
+    front_only: of a large study, no more than its front and plain decoding are read.
+    """
     info = store.study(study)
-    return judge(info, store.trials(study), objectives)
+    size = store.size(study) if front_only else 0
+    if size <= LARGE or objectives.strip():
+        return judge(info, store.trials(study), objectives)
+    return _of_front(info, store, size)
+
+
+def _of_front(info: StudyInfo, store: Store, size: int) -> Results:
+    front = store.front(info.name)
+    trials = {trial.number: trial for trial in (*store.trials(info.name, {0}), *front)}
+    return Results(
+        info,
+        _speed_first(info.objectives),
+        tuple(trials[number] for number in sorted(trials)),
+        tuple(trial.number for trial in front),
+        (),
+        f"of more than {LARGE:,} trials only the front is read: what noise does not tell from it, "
+        "--all shows",
+        size,
+    )
+
+
+def best(
+    store: Store, study: str, where: str = "", maximize: str = "", minimize: str = ""
+) -> tuple[Trial, Results]:
+    """The trial that `choose` takes, and results to show it with.
+
+    A condition of nothing but bounds on numbers is answered inside the database.
+    """
+    bounds = parse(where).bounds() if where.strip() else []
+    info = store.study(study)
+    if bounds is not None and not (maximize and minimize):
+        name = maximize or minimize or _speed_first(info.objectives)[0].name
+        own = next((o for o in info.objectives if o.name == name), None)
+        higher = bool(maximize) or (not minimize and (own is None or own.higher))
+        found = store.best(study, Objective(name, "", higher, ""), bounds)
+        if found is not None:
+            front = {trial.number for trial in store.front(study)}
+            shown = tuple(number for number in front if number == found.number)
+            return found, Results(info, _speed_first(info.objectives), (found,), shown, ())
+    results = read(store, study)
+    return choose(results, where, maximize, minimize), results
 
 
 def judge(info: StudyInfo, trials: Sequence[Trial], objectives: str = "") -> Results:
@@ -140,6 +187,7 @@ def as_json(trial: Trial, results: Results) -> dict[str, Any]:
         "settings": dict(trial.tree),
         "quantities": {name: plain(q) for name, q in sorted(trial.quantities.items())},
         "origin": dict(trial.origin),
+        "confirmed": confirmed(trial),
         "front": trial.number in results.front,
         "indistinguishable": trial.number in results.close,
         "failure": None

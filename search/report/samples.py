@@ -46,7 +46,7 @@ def _own(store: Store, trial: Trial) -> Sheet | None:
 
 
 def _of_equal_law(store: Store, trial: Trial, results: Results) -> Sheet | None:
-    if trial.origin.get("quality") != "reused":
+    if trial.origin.get("quality", "measured") == "measured":
         return None
     mine = _quality(trial, results)
     for other in results.done:

@@ -71,7 +71,13 @@ def columns(trials: Sequence[Trial], objectives: Sequence[str]) -> list[str]:
 
 def reused(trial: Trial) -> str:
     """Which aspects were answered from the store instead of being measured: "quality", …"""
-    return " + ".join(aspect for aspect, how in sorted(trial.origin.items()) if how == "reused")
+    answered = (aspect for aspect, how in sorted(trial.origin.items()) if how != "measured")
+    return " + ".join(answered)
+
+
+def confirmed(trial: Trial) -> bool:
+    """Whether all of its numbers rest on observations made after it was chosen for the front."""
+    return bool(trial.fresh) and all(trial.fresh.values())
 
 
 def brief(trials: Sequence[Trial]) -> tuple[list[str], str]:

@@ -68,10 +68,11 @@ def add(
     forwards = Quantity("target_forwards", 256 / speed, 0.5, 8, "forwards", False)
     accepted = Quantity("acceptance_rate", 0.6, 0.01, 8)
     quick = Measurement("speed", f"cost-{number}", (rate, forwards, accepted), ENVIRONMENT, 0, 2.0)
-    found = None if samples_png or number == 0 else store.recall("quality", f"law-{fid}", None)
-    quality_id = store.observe(identity, quality) if found is None else found[0]
-    origin = {"quality": "measured" if found is None else "reused", "speed": "measured"}
-    store.finish(study, number, quality_id, store.observe(identity, quick), origin)
+    known = store.find("quality", ENVIRONMENT, identity, key=f"law-{fid}")
+    measured = known is None or bool(samples_png) or number == 0
+    of_quality = store.observe(identity, quality)[0] if measured or known is None else known
+    origin = {"quality": "measured" if measured else "law", "speed": "measured"}
+    store.finish(study, number, of_quality.id, store.observe(identity, quick)[0].id, origin)
     return identity
 
 

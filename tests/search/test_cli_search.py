@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +14,7 @@ from rich.console import Console
 
 from paretoken.cache.store import Store
 from paretoken.search.cli.live import watching
+from paretoken.search.measuring import Reuse
 from paretoken.search.progress import Progress, Watcher
 from paretoken.spaces.errors import BadInput
 
@@ -34,6 +35,13 @@ class Plan:
     seed: int
     options: Mapping[str, Any] = field(default_factory=dict)
     resume: bool = False
+    reuse: Reuse = field(default_factory=Reuse)
+    confirm: bool = True
+
+
+OUTCOME = SimpleNamespace(
+    unconfirmed=1, recording_seconds=0.0, law_seconds=0.5, measured_seconds=50.0
+)
 
 
 def replay(plan: Plan, store: Store, watch: Watcher) -> Any:
@@ -42,7 +50,7 @@ def replay(plan: Plan, store: Store, watch: Watcher) -> Any:
     for at, trial in enumerate(trials, start=1):
         watch(Progress("quality: 128 of 500 images", 0.25, at - 1, 8, 61.0, None, tuple(trials)))
         watch(Progress("", 1.0, at, 8, 60.4, trial, tuple(trials[:at])))
-    return store.study(plan.study)
+    return OUTCOME
 
 
 @pytest.fixture
@@ -54,7 +62,7 @@ def loop(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 def test_each_option_reaches_the_plan(cli: Cli, url: str, loop: SimpleNamespace) -> None:
     plans = []
-    loop.search = lambda plan, store, watch: plans.append(plan)
+    loop.search = lambda plan, store, watch: plans.append(plan) or OUTCOME
     base = ("search", "fashion", "--study", "demo")
     assert cli(*base).code == 0
     assert plans.pop() == Plan("demo", "fashion", None, (), "nsga2", 30, None, 0)
@@ -63,11 +71,13 @@ def test_each_option_reaches_the_plan(cli: Cli, url: str, loop: SimpleNamespace)
     words = "--space my.py:SPACE --set a.b=1,2 --set c=3 --algorithm tpe --trials 7 --minutes 2.5"
     words += " --samples 100 --batch 4 --device cuda --seed 9 --resume"
     words += " --option gpt=x.pt --option cfg=1.5 --option half=true"
+    words += " --observations 3 --audit 0.2 --no-reuse --no-confirm"
     assert cli(*base, *words.split()).code == 0
     options = {"gpt": "x.pt", "cfg": 1.5, "half": True, "samples": 100, "batch": 4}
     options["device"] = "cuda"
     settings = ("a.b=1,2", "c=3")
     wanted = Plan("demo", "fashion", "my.py:SPACE", settings, "tpe", 7, 2.5, 9, options, True)
+    wanted = replace(wanted, reuse=Reuse(3, 0.2, share=False), confirm=False)
     assert plans == [wanted]
 
 

@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from paretoken.cache.front import pareto_front
 from paretoken.cache.store import Store
+from paretoken.search.accounting import account
 from paretoken.search.loop import Plan, search
+from paretoken.search.measuring import Reuse
 from paretoken.search.progress import Progress
 from paretoken.spaces.candidate import from_tree, to_tree
 from paretoken.spaces.component import Component
 from paretoken.spaces.errors import BadInput, MeasurementFailed
 from paretoken.spaces.objectives import Objective
 from paretoken.spaces.plugins import KINDS, Plugins
-from paretoken.spaces.records import Environment, Quantity
-from paretoken.spaces.workload import Behaviour, Observed, Report
+from paretoken.spaces.records import Environment, Quantity, Trial
+from paretoken.spaces.workload import Behaviour, Observed, Report, Sampled
 
+ONE_DRAFTER = ("decoder.drafter.window=4", "jacobi.coupling=none", "jacobi.init=random")
+ONE_DRAFTER += ("decoder.residual=exact",)
+ONE_GROUPING = ("grouped.probability=1.0", "grouped.distance=1.0", "grouped.source=target")
 WINDOWS = ("decoder.drafter.window=2,4,8,16", "decoder.verifier=exact,grouped")
 
 
 class Counting:
-    """A workload that counts instead of decoding; settings in `broken` fail to be measured."""
+    """A workload that counts instead of decoding; settings in `broken` fail to be measured.
+
+    `noise` is added to what is measured, by aspect and observation; `lying` verifiers claim the
+    law of exact acceptance.
+    """
 
     objectives = (Objective("images_per_s", "images/s", True, ""), Objective("fid", "", False, ""))
     environment = Environment("cpu test", "test 1")
@@ -37,8 +49,10 @@ class Counting:
 
     def __init__(self) -> None:
         self.measured: Counter[str] = Counter()
-        self.broken = ""
+        self.judged = self.recorded = 0
+        self.broken = self.lying = ""
         self.stop_after = -1
+        self.noise: Mapping[str, Callable[[int], float]] = {}
 
     def open(self, **options: Any) -> Counting:
         return self
@@ -46,21 +60,50 @@ class Counting:
     def plain(self) -> Component:
         return from_tree({})
 
-    def behaviour(self, candidate: Component) -> Behaviour:
-        tree = to_tree(candidate)
-        law = {} if candidate.decoder.lossless else tree["decoder"]
-        return Behaviour("model", "float32", law, {"samples": 10}, tree["decoder"], tree["runtime"])
+    def context(self) -> Mapping[str, Any]:
+        return {"model": "counting"}
 
-    def quality(self, candidate: Component, seed: int, report: Report) -> Observed:
+    def record(self) -> bytes:
+        self.recorded += 1
+        return b"rows"
+
+    def behaviour(self, candidate: Component, recording: bytes) -> Behaviour:
+        assert recording == b"rows"
+        tree = to_tree(candidate)
+        verifier = tree["decoder"]["verifier"]["is"]
+        lossless = verifier in ("verifiers/exact", self.lying)
+        rule = () if lossless else (self._floats(tree["decoder"]["verifier"]),)
+        return Behaviour(
+            self.context(), (self._floats(tree["sampling"]),), tree["decoder"]["drafter"], rule,
+            lossless, {}, {"samples": 10}, tree["runtime"],
+        )  # fmt: skip
+
+    def sample(self, candidate: Component, seed: int, report: Report) -> Sampled:
         self._count("quality", candidate)
-        verifier = candidate.decoder.verifier
-        fid = 50.0 + (verifier.size if verifier.tag() == "verifiers/grouped" else 0)
+        verifier = to_tree(candidate.decoder.verifier)
+        size = min(verifier.get("size", 0), 8)  # groups of 8 and of 14 emit the same tokens
+        tokens = np.array([[size, seed % 2**20, seed >> 32]])
+        return Sampled(tokens, (), 0.01, candidate)
+
+    def judge(self, sampled: Sampled, report: Report) -> Observed:
+        self.judged += 1
+        fid = 50.0 + float(sampled.tokens[0, 0]) + self._noise("quality")
         return Observed((Quantity("fid", fid, 1.0, 10, "", False),), 0.01)
 
-    def speed(self, candidate: Component, seed: int, report: Report) -> Observed:
+    def speed(self, candidate: Component, report: Report) -> Observed:
         self._count("speed", candidate)
-        rate = float(candidate.decoder.drafter.most)
-        return Observed((Quantity("images_per_s", rate, 0.1, 5, "images/s", True),), 0.01)
+        rate = float(candidate.decoder.drafter.most) + self._noise("speed")
+        quantity = Quantity("images_per_s", rate, 0.1, 5, "images/s", True)
+        work = to_tree(candidate.decoder)
+        return Observed((quantity,), 0.01, {}, (self._floats(work).astype(np.int64),))
+
+    @staticmethod
+    def _floats(tree: Mapping[str, Any]) -> np.ndarray[Any, Any]:
+        """Numbers that are equal for equal trees only."""
+        return np.frombuffer(json.dumps(tree, sort_keys=True).encode(), np.uint8).astype(float)
+
+    def _noise(self, aspect: str) -> float:
+        return self.noise[aspect](self.measured[aspect]) if aspect in self.noise else 0.0
 
     def generate(
         self, tree: Mapping[str, Any], classes: tuple[int, ...], samples: int, seed: int
@@ -94,9 +137,15 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def plan(**changes: Any) -> Plan:
+    """Without second observations and confirmation, which have tests of their own below."""
+    once = Reuse(observations=1, audit=0.0)
     return replace(
-        Plan("s", "counting", settings=WINDOWS, algorithm="random", trials=12), **changes
-    )
+        Plan(
+            "s", "counting", settings=WINDOWS, algorithm="random", trials=12, reuse=once,
+            confirm=False,
+        ),
+        **changes,
+    )  # fmt: skip
 
 
 def silent(moment: Progress) -> None:
@@ -126,7 +175,7 @@ def test_a_repeated_proposal_is_answered_from_the_store(workload: Counting, stor
     one = ("decoder.drafter.window=4", "jacobi.coupling=none", "decoder.verifier=exact")
     search(plan(settings=one, trials=5), store, silent)
     assert workload.measured == {"quality": 1, "speed": 2}
-    repeats = [t for t in store.trials("s") if set(t.origin.values()) == {"reused"}]
+    repeats = [t for t in store.trials("s") if set(t.origin.values()) == {"canonical"}]
     assert repeats  # residual is inert under an exact verifier: two writings, one candidate
 
 
@@ -145,7 +194,10 @@ def test_an_interrupted_search_goes_on_as_if_it_had_not_stopped(
             search(plan(resume=True), other, silent)
             assert [(t.numbers, t.tree) for t in other.trials("s")] == whole
             assert all(t.state == "done" for t in other.trials("s"))
-            laws = {str(workload.behaviour(from_tree(tree)).law) for _, tree in whole}
+            laws = {
+                str((b.lossless or b.drafting, [r.tolist() for r in b.rule]))
+                for b in (workload.behaviour(from_tree(tree), b"rows") for _, tree in whole)
+            }
             assert workload.measured["quality"] == len(laws)  # nothing was measured twice
 
 
@@ -164,8 +216,16 @@ def test_a_killed_process_loses_nothing(tmp_path: Path) -> None:
         plan = Plan("k", "fashion", "fashion-small", trials=2, options=options)
         from paretoken.evaluators import image_workload
         workload = image_workload.ImageWorkload
-        workload.quality = lambda self, c, seed, report: workload.speed(self, c, seed, report)
-        image_workload._ENOUGH_S["cpu"] = 0.0
+        workload.judge = lambda self, sampled, report: workload.speed(self, self.plain(), report)
+        from paretoken.evaluators import image_speed
+        image_speed._ENOUGH_S["cpu"] = 0.0
+        sample = workload.sample
+        def few(self, candidate, seed, report):
+            wanted, self._samples = self._samples, 4
+            found = sample(self, candidate, seed, report)
+            self._samples = wanted
+            return found
+        workload.sample = few
         with Store.open({url!r}) as store:
             search(plan, store, watch)
         """
@@ -244,3 +304,131 @@ def test_progress_counts_candidates_not_proposals(workload: Counting, store: Sto
     assert finished[-1].done == 12
     assert finished[-1].wanted == 12
     assert [m.done for m in finished] == sorted(m.done for m in finished)
+
+
+# ------------------------------------------------------------------------------------------- reuse
+
+
+def test_hits_are_measured_until_a_class_has_its_observations(
+    workload: Counting, store: Store
+) -> None:
+    workload.noise = {"quality": lambda n: (-1.0) ** n}
+    exact = (WINDOWS[0], "decoder.verifier=exact")
+    search(plan(settings=exact, trials=9, reuse=Reuse(3, 0.0)), store, silent)
+    assert workload.measured["quality"] == 3
+    trials = store.trials("s")
+    levels = [trial.origin["quality"] for trial in trials]
+    assert levels[:3] == ["measured"] * 3 and set(levels[3:]) <= {"law", "canonical"}
+    fid = trials[0].quantities["fid"]
+    # Observations 49, 51, 49 with a spread of 1 each: the mean, and the larger standard error.
+    assert fid.value == pytest.approx(149 / 3)
+    assert fid.spread == pytest.approx(max(1 / 3**0.5, (4 / 3) ** 0.5 / 3**0.5))
+    assert {trial.quantities["fid"].value for trial in trials} == {fid.value}
+
+
+def test_audits_measure_hits_all_the_same(workload: Counting, store: Store) -> None:
+    exact = (WINDOWS[0], "decoder.verifier=exact")
+    search(plan(settings=exact, trials=9, reuse=Reuse(1, 1.0)), store, silent)
+    proposals = len(store.trials("s"))
+    assert workload.measured == {"quality": proposals, "speed": proposals}
+
+
+def test_without_reuse_every_proposal_is_measured_for_itself(
+    workload: Counting, store: Store
+) -> None:
+    workload.noise = {"quality": float, "speed": lambda n: 0.01 * n}
+    search(plan(trials=9, reuse=Reuse(1, 0.0, share=False)), store, silent)
+    trials = store.trials("s")
+    assert workload.measured == {"quality": len(trials), "speed": len(trials)}
+    assert len({trial.quantities["fid"].value for trial in trials}) == len(trials)
+    assert account(trials, []).saved == 0
+
+
+def test_equal_tokens_are_not_judged_twice(workload: Counting, store: Store) -> None:
+    groups = (*ONE_DRAFTER, "decoder.verifier=grouped", "grouped.size=8,14", *ONE_GROUPING)
+    search(plan(settings=groups, trials=3), store, silent)
+    found = account(store.trials("s"), store.disagreements("s"))
+    assert found.transcript_hits == 1
+    assert workload.judged == workload.measured["quality"] - 1 == 2
+
+
+def test_several_studies_share_what_is_known(workload: Counting, store: Store) -> None:
+    search(plan(), store, silent)
+    before = Counter(workload.measured)
+    search(plan(study="t"), store, silent)
+    assert workload.measured == before
+    found = account(store.trials("t"), store.disagreements("t"))
+    assert found.saved == 2 * found.proposals
+    assert found.seconds_saved == pytest.approx(0.01 * found.saved)
+
+
+def test_the_model_is_recorded_once(workload: Counting, store: Store) -> None:
+    search(plan(trials=3), store, silent)
+    search(plan(study="t", trials=3), store, silent)
+    assert workload.recorded == 1
+
+
+def test_a_wrong_hit_is_found_out_split_off_and_shown(workload: Counting, store: Store) -> None:
+    workload.lying = "verifiers/grouped"
+    settings = (*ONE_DRAFTER, "decoder.verifier=exact,grouped", "grouped.size=8", *ONE_GROUPING)
+    search(plan(settings=settings, trials=3, reuse=Reuse(2, 0.0)), store, silent)
+    honest, *others = store.trials("s")
+    grouped = [t for t in others if t.tree["decoder"]["verifier"]["is"] == "verifiers/grouped"]
+    told = store.disagreements("s")[0]
+    assert told.split and told.name == "fid"
+    assert told.candidate_id in {trial.candidate_id for trial in grouped}
+    # 58 +- 1 where 50 +- 1 was known: 8 over sqrt 2.
+    assert told.sigmas == pytest.approx(8 / 2**0.5) and told.value == 58 and told.expected == 50
+    assert grouped and {trial.quantities["fid"].value for trial in grouped} == {58.0}
+    assert honest.quantities["fid"].value == 50.0
+    assert account(store.trials("s"), store.disagreements("s")).disagreements > 0
+
+
+def test_noise_alone_splits_nothing(workload: Counting, store: Store) -> None:
+    workload.noise = {"quality": lambda n: (-1.0) ** n, "speed": lambda n: 0.1 * (-1.0) ** n}
+    search(plan(reuse=Reuse(3, 0.5)), store, silent)
+    assert store.disagreements("s") == []
+
+
+# ---------------------------------------------------------------------------------- confirmation
+
+
+def test_the_front_rests_on_fresh_observations(workload: Counting, store: Store) -> None:
+    """The first looks flatter by 3; what is reported of the front afterwards does not."""
+    fresh = False
+    workload.noise = {"quality": lambda n: 0.0 if fresh else -3.0}
+    search(plan(trials=6), store, silent)
+    objectives = workload.objectives
+    flattered = pareto_front(store.trials("s"), objectives)
+    assert all(trial.quantities["fid"].value < 50 + _size(trial) for trial in flattered)
+    fresh = True
+    outcome = search(plan(trials=6, resume=True, confirm=True), store, silent)
+    assert outcome.unconfirmed == 0
+    for trial in pareto_front(store.trials("s"), objectives):
+        assert trial.fresh["quality"] and trial.fresh["speed"]
+        assert trial.quantities["fid"].value == 50 + _size(trial)
+
+
+def _size(trial: Trial) -> int:
+    return min(int(trial.tree["decoder"]["verifier"].get("size", 0)), 8)
+
+
+def test_no_time_to_confirm_is_told_and_resume_goes_on(workload: Counting, store: Store) -> None:
+    assert search(plan(trials=6), store, silent).unconfirmed > 0
+    before = len(store.trials("s"))
+    outcome = search(plan(trials=6, resume=True, confirm=True), store, silent)
+    assert outcome.unconfirmed == 0
+    assert len(store.trials("s")) == before
+
+
+def test_stopping_inside_confirmation_loses_nothing(workload: Counting, store: Store) -> None:
+    search(plan(trials=6), store, silent)
+    before = Counter(workload.measured)
+    workload.stop_after = sum(before.values()) + 1
+    with pytest.raises(KeyboardInterrupt):
+        search(plan(trials=6, resume=True, confirm=True), store, silent)
+    workload.stop_after = -1
+    assert search(plan(trials=6, resume=True, confirm=True), store, silent).unconfirmed == 0
+    candidates = {trial.candidate_id for trial in store.trials("s")}
+    kept = sum(m.fresh for each in candidates for m in store.measurements(each))
+    assert sum(workload.measured.values()) - sum(before.values()) == kept

@@ -1,0 +1,157 @@
+"""What reuse saves: one recorded list of proposals, measured with it and without.
+
+    python tests/benchmarks/reuse_savings.py --folder build/reuse --proposals 500 --samples 1000
+
+NSGA-II proposes (its answers come from a search with reuse), then the same proposals are measured
+twice, each time in a store of its own; both fronts are measured afresh. Every part stops after
+--minutes and goes on when the same command is run again. Once all is done, one table is printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from paretoken.cache.front import hypervolume, pareto_front
+from paretoken.cache.store import Store
+from paretoken.search.accounting import account
+from paretoken.search.cli.live import watching
+from paretoken.search.loop import Plan, search
+from paretoken.search.measuring import Reuse
+from paretoken.spaces.records import Quantity, StudyInfo, Trial
+
+RESAMPLED = 1000
+
+
+def main(
+    folder: Annotated[Path, typer.Option(help="Stores go here; also where it goes on.")],
+    proposals: int = 500,
+    samples: int = 1000,
+    minutes: Annotated[float, typer.Option(help="For this call.")] = 9.0,
+    space: str = "image-decoding",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Narrow the space: PATH=VALUES.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    seed: int = 0,
+) -> None:
+    """Propose, measure twice, compare."""
+    folder.mkdir(parents=True, exist_ok=True)
+    options: dict[str, Any] = {"samples": samples, "batch": 1}
+    options |= {"device": device} if device else {}
+    plan = Plan(
+        "recorded", "fashion", space, tuple(settings or ()), trials=None, minutes=minutes,
+        seed=seed, options=options, confirm=False,
+    )  # fmt: skip
+    console = Console(stderr=True)
+    studies: dict[str, tuple[StudyInfo, list[Trial], float]] = {}
+    with Store.open(f"sqlite:///{folder}/recorded.db") as store:
+        _search(_begun(plan, store, proposals), store, console)
+        info, recorded = store.study("recorded"), store.trials("recorded")[:proposals]
+    if len(recorded) < proposals:
+        raise typer.Exit(_goes_on(console, f"{len(recorded)} of {proposals} proposals"))
+    for name, share in (("with", True), ("without", False)):
+        with Store.open(f"sqlite:///{folder}/{name}.db") as store:
+            if not store.studies():
+                _copy(replace(info, name=name), recorded, store)
+            again = replace(
+                plan, study=name, resume=True, trials=1, confirm=True, reuse=Reuse(share=share)
+            )
+            outcome = _search(again, store, console)
+            trials = store.trials(name)
+            waiting = sum(trial.state == "pending" for trial in trials)
+            if waiting or outcome.unconfirmed:
+                raise typer.Exit(
+                    _goes_on(console, f"{name}: {waiting} trials, {outcome.unconfirmed} points")
+                )
+            spent = sum(
+                m.seconds
+                for identity in {trial.candidate_id for trial in trials}
+                for m in store.measurements(identity)
+            )
+            studies[name] = (store.study(name), trials, spent)
+            if share:
+                found = account(trials, store.disagreements(name))
+    _print(studies, found, proposals, samples)
+
+
+def _begun(plan: Plan, store: Store, proposals: int) -> Plan:
+    """The plan, or its continuation; the loop counts candidates, so a limit on trials is no use."""
+    known = [info.name for info, _ in store.studies()]
+    if plan.study in known and len(store.trials(plan.study)) >= proposals:
+        return replace(plan, resume=True, trials=1)
+    return replace(plan, resume=plan.study in known, trials=proposals)
+
+
+def _search(plan: Plan, store: Store, console: Console) -> Any:
+    with watching(console, lambda: store.study(plan.study)) as watcher:
+        return search(plan, store, watcher)
+
+
+def _copy(info: StudyInfo, recorded: Sequence[Trial], store: Store) -> None:
+    """The same proposals, none of them measured."""
+    store.create_study(info)
+    for trial in recorded:
+        store.propose(info.name, trial.number, dict(trial.tree), trial.numbers)
+
+
+def _goes_on(console: Console, done: str) -> int:
+    console.print(f"time is up at {done}: run the same command again", markup=False)
+    return 3
+
+
+def _print(studies: Any, found: Any, proposals: int, samples: int) -> None:
+    table = Table("", "with reuse", "without")
+    volumes = {}
+    for name, (info, trials, _) in studies.items():
+        plain = trials[0].quantities
+        corner = {"images_per_s": 0.0, "fid": 2 * plain["fid"].value}
+        front = pareto_front([t for t in trials if t.state == "done"], info.objectives)
+        volumes[name] = _volumes(front, info, corner if not volumes else volumes["corner"])
+        volumes.setdefault("corner", corner)
+    rows = [
+        ("measurements", proposals * 2 - found.saved, proposals * 2),
+        ("seconds measured", *(f"{studies[name][2]:.0f}" for name in studies)),
+        ("hypervolume", *(f"{volumes[name][0]:.0f}" for name in studies)),
+        ("95 % interval", *(f"{volumes[n][1]:.0f} to {volumes[n][2]:.0f}" for n in studies)),
+    ]
+    for row in rows:
+        table.add_row(*map(str, row))
+    out = Console(width=100)
+    out.print(table)
+    out.print(
+        f"{proposals} proposals, N = {samples}: {found.repeated / proposals:.1%} repeat canonical "
+        f"settings; qualities answered by law {found.quality_hits / proposals:.1%}, speeds "
+        f"{found.speed_hits / proposals:.1%}, judged before "
+        f"{found.transcript_hits / proposals:.1%}; {found.disagreements} disagreements"
+    )
+
+
+def _volumes(front: Sequence[Trial], info: StudyInfo, corner: Any) -> tuple[float, float, float]:
+    """Hypervolume of a front, and the 2.5 and 97.5 % points where its values are drawn anew."""
+    chance = np.random.default_rng(0)
+
+    def drawn(trial: Trial) -> Trial:
+        moved: dict[str, Quantity] = {
+            objective.name: replace(
+                q := trial.quantities[objective.name], value=float(chance.normal(q.value, q.spread))
+            )
+            for objective in info.objectives
+        }
+        return replace(trial, quantities=moved)
+
+    objectives = info.objectives
+    many = [hypervolume(map(drawn, front), objectives, corner) for _ in range(RESAMPLED)]
+    low, high = np.quantile(many, [0.025, 0.975])
+    return hypervolume(front, objectives, corner), float(low), float(high)
+
+
+if __name__ == "__main__":
+    typer.run(main)
