@@ -37,12 +37,16 @@ class Deviation:
 
 
 def deviation(observed: Measurement, means: Mapping[str, RunningMean]) -> Deviation | None:
-    """The quantity that disagrees most with the class, None where noise explains all of them."""
+    """The quantity that disagrees most with the class, None where noise explains all of them.
+
+    A quantity whose detail says "aside" is told beside the others and depends on no candidate.
+    """
     drift = SPEED_DRIFT if observed.aspect == "speed" else 0.0
     found = [
         Deviation(seen.name, seen.value, mean.mean, sigmas)
         for seen in observed.quantities
-        if (mean := means.get(seen.name)) is not None
+        if not seen.detail.get("aside")
+        and (mean := means.get(seen.name)) is not None
         and (sigmas := _sigmas(seen, mean)) > SIGMAS
         and abs(seen.value - mean.mean) > drift * abs(mean.mean)
     ]

@@ -83,6 +83,27 @@ def _name(
     return a[1], False
 
 
+def read_fingerprints(session: Session, candidate_id: str) -> list[tuple[Fingerprint, Keys]]:
+    """What a candidate was found to do in each context, and the names of its classes there."""
+    rows = session.scalars(
+        select(FingerprintRow)
+        .where(FingerprintRow.candidate_id == candidate_id)
+        .order_by(FingerprintRow.id)
+    )
+    return [
+        (
+            Fingerprint(
+                row.context,
+                (row.quality_a, row.quality_b),
+                (row.work_a, row.work_b),
+                row.evidence,
+            ),
+            Keys(row.quality_key, row.work_key, known=True),
+        )
+        for row in rows
+    ]
+
+
 def read_recording(session: Session, context: str) -> bytes | None:
     """The rows recorded in a context."""
     return session.scalar(select(RecordingRow.data).where(RecordingRow.context == context))

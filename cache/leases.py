@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, case, or_, update
+from sqlalchemy import and_, case, or_, select, update
 from sqlalchemy.orm import Session
 
 from paretoken.cache.bulk import upsert
@@ -51,6 +51,12 @@ def take(session: Session, key: str, owner: str, seconds: float, clock: Clock) -
         where=or_(own_and_live, free),
     ).returning(WorkRow.id)
     return session.connection().execute(taking).first() is not None
+
+
+def holder(session: Session, key: str) -> str | None:
+    """Who was granted the work last, None where it is not leased."""
+    held = WorkRow.key == key, WorkRow.state == "leased"
+    return session.scalar(select(WorkRow.owner).where(*held))
 
 
 def extend(session: Session, owner: str, seconds: float, clock: Clock) -> int:

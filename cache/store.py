@@ -148,6 +148,11 @@ class Store:
         with self._database.writing() as session:
             return identities.identify(session, candidate_id, fingerprint)
 
+    def fingerprints(self, candidate_id: str) -> list[tuple[Fingerprint, Keys]]:
+        """What a candidate was found to do, for each model and precision, oldest first."""
+        with self._database.reading() as session:
+            return identities.read_fingerprints(session, candidate_id)
+
     def recording(self, context: str) -> bytes | None:
         """The rows that were recorded from a model, None where nobody has yet."""
         with self._database.reading() as session:
@@ -185,6 +190,11 @@ class Store:
         """
         with self._database.writing() as session:
             return leases.take(session, key, owner, seconds, clock)
+
+    def holder(self, key: str) -> str | None:
+        """Who has the work called `key` leased, None where nobody has."""
+        with self._database.reading() as session:
+            return leases.holder(session, key)
 
     def renew(self, owner: str, seconds: float, clock: leases.Clock = utc) -> int:
         """The heartbeat: all live leases of `owner` end so long from now; returns how many."""

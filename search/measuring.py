@@ -154,6 +154,10 @@ class _Asked:
         lease = f"{aspect} {where}{what} {nth}"
         store, owner = self._of._store, self._of._owner
         while not store.lease(lease, owner, _LEASE_S):
+            other = store.holder(lease)
+            if other is not None and _died(other):
+                store.release(lease, other, "failed")
+                continue
             self._of._say(f"{aspect}: another process measures it", 0.0)
             time.sleep(_POLL_S)
             now = self.known(aspect)
@@ -202,6 +206,20 @@ class _Asked:
         )  # fmt: skip
         joined, _ = store.observe(self.id, measurement)
         return Found(joined.id, "measured")
+
+
+def _died(owner: str) -> bool:
+    """Whether a driver of this machine is no more: its lease need not be waited for."""
+    host, pid, _ = owner.split()
+    if host != socket.gethostname():
+        return False
+    try:
+        os.kill(int(pid), 0)  # sends nothing
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 def _renewing(store: Store, owner: str, say: Report) -> Callable[[str, float], None]:

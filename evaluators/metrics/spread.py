@@ -71,10 +71,18 @@ class Calibration:
     def std(self, metric: str, n: int, value: float) -> tuple[float, str]:
         """The standard deviation of one score at N = n, and how it was found.
 
-        FID: the calibrated std / mean, times `value`; the others: the calibrated std as it is.
+        FID: the calibrated std / mean, times `value`; the others: the calibrated std as it is. KID,
+        which is near 0 for plain decoding, scatters far from it as FID does: both together.
         At other N above the smallest calibrated one the spread is a power law a * N^b fitted to at
         least three points; below it, or with fewer points, raises BadInput.
         """
+        if metric == "kid":
+            near, spread_from = self._std(metric, n, value)
+            far, _ = self._std("fid", n, value)
+            return math.hypot(near, far), spread_from
+        return self._std(metric, n, value)
+
+    def _std(self, metric: str, n: int, value: float) -> tuple[float, str]:
         scale = abs(value) if metric in RELATIVE else 1.0
         calibrated = self.points.get(metric, {})
         spreads = {

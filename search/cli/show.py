@@ -36,11 +36,21 @@ def run(
     with OpenStore.open(store, create=False) as opened:
         identity, settings, studies = opened.candidate(candidate)
         measurements = opened.measurements(identity)
+        fingerprints = opened.fingerprints(identity)
     if as_json:
         document = {
             "candidate": identity,
             "settings": settings,
             "studies": [{"study": study, "number": at} for study, at in studies],
+            "fingerprints": [
+                {
+                    "context": what.context,
+                    "law": keys.quality,
+                    "work": keys.work,
+                    "evidence": dict(what.evidence),
+                }
+                for what, keys in fingerprints
+            ],
             "measurements": [
                 {
                     "aspect": found.aspect,
@@ -65,6 +75,9 @@ def run(
     tree = Tree("settings", guide_style="dim")
     _grow(tree, settings)
     out.print(tree)
+    for what, keys in fingerprints:
+        told = ", ".join(f"{name} {value}" for name, value in what.evidence.items())
+        out.print(f"output law {keys.quality[:8]}, work {keys.work[:8]}: {told}", markup=False)
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("aspect", "quantity", "value", "unit", "samples", "seed", "took", "on"):
         table.add_column(name, justify="right" if name in ("value", "samples", "took") else "left")

@@ -253,6 +253,17 @@ def test_a_disagreement_is_about_the_quantity_that_is_furthest_off(
     assert off.sigmas == pytest.approx(0.4 / math.hypot(0.01, 0.01))
 
 
+def test_what_is_told_aside_is_no_reason_to_disagree(store: Store, three: list[str]) -> None:
+    def observed(pixels: float, **detail: object) -> Measurement:
+        aside = Quantity("pixels_ms", pixels, 0.1, 3, "ms", False, detail=detail)
+        known = speed(10.0)
+        return replace(known, quantities=(*known.quantities, aside))
+
+    store.observe(three[0], observed(4.0, aside=True))
+    assert store.observe(three[1], observed(8.0, aside=True))[1] is None
+    assert store.observe(three[2], observed(80.0))[1] is not None  # the control
+
+
 def test_a_study_is_shown_the_disagreements_that_concern_it(store: Store, three: list[str]) -> None:
     store.create_study(replace(INFO, name="pointing"))
     store.create_study(replace(INFO, name="proposing"))

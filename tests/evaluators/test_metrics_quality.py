@@ -211,7 +211,8 @@ def test_quality_of_one_set_takes_the_calibrated_spread() -> None:
     found = {quantity.name: quantity for quantity in quality(one, reference, calibration)}
     fid, kid = calibration.points["fid"][50], calibration.points["kid"][50]
     assert found["fid"].spread == pytest.approx(fid.std / fid.mean * found["fid"].value)
-    assert found["kid"].spread == kid.std
+    far = fid.std / fid.mean * found["kid"].value
+    assert found["kid"].spread == pytest.approx(math.hypot(kid.std, far))
     assert found["fid"].detail["spread_from"] == "calibrated at N=50 on 4 sets"
 
 
@@ -245,7 +246,11 @@ def test_calibration_interpolates_as_a_power_law_between_three_points() -> None:
     std, spread_from = calibration.std("fid", 900, 30.0)
     assert std == pytest.approx(30.0 / 30.0, rel=1e-9)
     assert spread_from == "power law N^-0.50 through N=100, 400, 1600"
-    assert calibration.std("kid", 200, 5.0)[0] == pytest.approx(0.01, rel=1e-9)
+    assert calibration.std("kid", 200, 0.0)[0] == pytest.approx(0.01, rel=1e-9)
+    # Far from 0 it scatters as FID does: 200^-0.5 of the value.
+    assert calibration.std("kid", 200, 5.0)[0] == pytest.approx(
+        math.hypot(0.01, 5.0 * 200**-0.5), rel=1e-9
+    )
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ import pytest
 
 from paretoken.cache.front import pareto_front
 from paretoken.cache.store import Store
+from paretoken.search import measuring
 from paretoken.search.accounting import account
 from paretoken.search.loop import Plan, search
 from paretoken.search.measuring import Reuse
@@ -432,3 +433,46 @@ def test_stopping_inside_confirmation_loses_nothing(workload: Counting, store: S
     candidates = {trial.candidate_id for trial in store.trials("s")}
     kept = sum(m.fresh for each in candidates for m in store.measurements(each))
     assert sum(workload.measured.values()) - sum(before.values()) == kept
+
+
+# ------------------------------------------------------------------------------- several drivers
+
+
+def _killed_while_measuring(
+    pid: int, workload: Counting, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search by process `pid` that ends in the middle and gives no lease back."""
+    with monkeypatch.context() as patch:
+        patch.setattr(measuring.os, "getpid", lambda: pid)
+        patch.setattr(Store, "release", lambda *_: None)
+        workload.stop_after = 2
+        with pytest.raises(KeyboardInterrupt):
+            search(plan(), store, silent)
+        workload.stop_after = -1
+
+
+def test_nobody_waits_for_the_lease_of_a_dead_process(
+    workload: Counting, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    _killed_while_measuring(ended.pid, workload, store, monkeypatch)
+
+    def waited(seconds: float) -> None:
+        raise AssertionError("waited for a process that is no more")
+
+    monkeypatch.setattr(measuring.time, "sleep", waited)
+    search(plan(resume=True), store, silent)
+    assert len({trial.candidate_id for trial in store.trials("s")}) == 12
+
+
+def test_a_living_process_is_waited_for_until_it_shows_no_progress(
+    workload: Counting, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "_LEASE_S", 1.5)
+    monkeypatch.setattr(measuring, "_POLL_S", 0.1)
+    _killed_while_measuring(os.getppid(), workload, store, monkeypatch)
+    seen: list[Progress] = []
+    search(plan(resume=True, trials=2), store, seen.append)
+    assert any("another process measures it" in moment.phase for moment in seen)
+    assert all(trial.state == "done" for trial in store.trials("s"))
