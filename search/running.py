@@ -60,11 +60,13 @@ class Running:
         return float("inf") if self._deadline is None else self._deadline - time.monotonic()
 
     def _seconds_kept(self) -> float:
-        """What measuring the front afresh is going to take."""
+        """What one more candidate and then measuring the front afresh are going to take."""
         if not self._confirms or self._deadline is None:
             return 0.0
         needed = seconds_to_confirm(to_confirm(self._store, self.info.name))
-        return min(needed, _KEPT * (self._deadline - self._started))
+        kept = min(needed, _KEPT * (self._deadline - self._started))
+        fresh = len(self._candidates) - self._before
+        return kept + ((time.monotonic() - self._started) / fresh if fresh else 0.0)
 
     def begin(self, number: int) -> None:
         """Trial `number` is what is worked on from here."""
