@@ -19,13 +19,12 @@ from __future__ import annotations
 
 import difflib
 import math
-import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
-from paretoken.cache.bounds import Bound
+from paretoken.cache.bounds import OPERATORS, Bound
 from paretoken.spaces.errors import BadInput, ParetokenError
 from paretoken.spaces.records import Trial
 
@@ -35,14 +34,6 @@ Row = Mapping[str, Value]
 _DEEPEST = 50  # levels of parentheses and `not`: far beyond need, far below Python's own limit
 _SHOWN = 34  # characters shown on either side of an error
 
-_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "==": operator.eq,
-    "!=": operator.ne,
-}
 _OTHER_WRITINGS = {"≤": "<=", "≥": ">=", "≠": "!="}
 _HABITS = {"=": "==", "&&": "and", "&": "and", "||": "or", "|": "or", "!": "not", "<>": "!="}
 _WORDS: dict[str, Value] = {"true": True, "false": False, "null": None, "none": None}
@@ -181,7 +172,7 @@ class Query:
         if isinstance(left, str) != isinstance(right, str):
             kinds = ("text" if isinstance(side, str) else "a number" for side in (left, right))
             _fail(self.text, node.column, "cannot order {} against {}".format(*kinds))
-        return _OPERATORS[node.op](left, right)
+        return bool(OPERATORS[node.op](left, right))
 
     def _shortfall(self, node: _Node, row: Row, wanted: bool) -> tuple[float, list[str]]:
         if isinstance(node, _Group):
@@ -352,7 +343,7 @@ class _Parser:
 
     def comparison(self) -> _Node:
         left, parts = self.operand(), list[_Node]()
-        while self.next.kind == "op" and self.next.text in _OPERATORS:
+        while self.next.kind == "op" and self.next.text in OPERATORS:
             token = self.take()
             right = self.operand()
             parts.append(_Compare(left, token.text, right, token.column))
