@@ -89,6 +89,32 @@ def find_class(
     return own or answer or parts[0]
 
 
+def count_observations(
+    session: Session,
+    aspect: str,
+    environment: Environment | None,
+    *,
+    key: str = "",
+    work: str = "",
+) -> int:
+    """How many observations were ever made under a key, or of predicted work, whatever the class.
+
+    Work is only predicted: two observations of it may belong to two classes.
+    """
+    place = environment if environment and aspect == "speed" else Environment("", "")
+    asked = MeasurementRow.key == key if key else MeasurementRow.work == work
+    return session.scalars(
+        select(func.count())
+        .join_from(MeasurementRow, ClassRow, MeasurementRow.class_id == ClassRow.id)
+        .where(
+            MeasurementRow.aspect == check_aspect(aspect),
+            asked,
+            ClassRow.device == place.device,
+            ClassRow.software == place.software,
+        )
+    ).one()
+
+
 def _own_part(session: Session, candidate_id: str, parts: list[int]) -> int | None:
     """The class among `parts` that has observations of the candidate: at most one does."""
     return session.scalar(
@@ -102,12 +128,6 @@ def read_class(session: Session, class_id: int) -> BehaviourClass:
     """The record of a class, with everyone who was observed in it."""
     row = session.get_one(ClassRow, class_id)
     observed = select(MeasurementRow.candidate_id).where(MeasurementRow.class_id == class_id)
-    family = Family(row.aspect, row.key, row.device, row.software)
-    total = (
-        select(func.count())
-        .join_from(MeasurementRow, ClassRow, MeasurementRow.class_id == ClassRow.id)
-        .where(*family.parts())
-    )
     wanted = select(ClassRow.id).where(ClassRow.id == class_id).subquery()
     return BehaviourClass(
         id=row.id,
@@ -116,7 +136,6 @@ def read_class(session: Session, class_id: int) -> BehaviourClass:
         split=row.split,
         count=row.count,
         fresh=row.fresh,
-        total=session.scalars(total).one(),
         candidates=frozenset(session.scalars(observed.distinct())),
         seconds=row.seconds,
         quantities=read_means(session, wanted).get(class_id, {}),

@@ -143,6 +143,13 @@ class Store:
             )
             return None if class_id is None else classes.read_class(session, class_id)
 
+    def observations(
+        self, aspect: str, environment: Environment | None, *, key: str = "", work: str = ""
+    ) -> int:
+        """How many observations were ever made under a key, or of predicted work."""
+        with self._database.reading() as session:
+            return classes.count_observations(session, aspect, environment, key=key, work=work)
+
     def identify(self, candidate_id: str, fingerprint: Fingerprint) -> Keys:
         """The names of the classes that a proposed candidate belongs to, by what it does."""
         with self._database.writing() as session:

@@ -39,9 +39,9 @@ class Reuse:
     audit: float = 0.05
     share: bool = True
 
-    def answers(self, known: BehaviourClass, dice: random.Random) -> bool:
-        """Whether the class is known well enough, this time."""
-        return known.total >= self.observations and dice.random() >= self.audit
+    def answers(self, observed: int, dice: random.Random) -> bool:
+        """Whether what was observed so often is known well enough, this time."""
+        return observed >= self.observations and dice.random() >= self.audit
 
 
 @dataclass(frozen=True)
@@ -77,16 +77,16 @@ class Measurer:
             known = asked.known(aspect)
             # What a killed process measured for this trial is not measured again.
             own = resumed and known is not None and asked.id in known.candidates
-            if known is not None and (own or self._reuse.answers(known, dice)):
+            if known is not None and (own or self._reuse.answers(asked.observed(aspect), dice)):
                 found[aspect] = Found(known.id, "measured" if own else asked.level(resumed))
             else:
-                found[aspect] = asked.observe(aspect, known, fresh=False)
+                found[aspect] = asked.observe(aspect, fresh=False)
         return found
 
     def confirm(self, number: int, candidate: Component, aspect: str) -> None:
         """One more observation of one aspect, made to confirm a front."""
         asked = self._asked(number, candidate)
-        asked.observe(aspect, asked.known(aspect), fresh=True)
+        asked.observe(aspect, fresh=True)
 
     def _asked(self, number: int, candidate: Component) -> _Asked:
         recording = self._recorded()
@@ -144,13 +144,20 @@ class _Asked:
             return store.find(aspect, place, self.id, key=self._quality_key)
         return store.find(aspect, place, self.id, work=self._work)
 
-    def observe(self, aspect: str, known: BehaviourClass | None, fresh: bool) -> Found:
+    def observed(self, aspect: str) -> int:
+        """How often that was measured so far, by whichever candidate."""
+        store, place = self._of._store, self._of._workload.environment
+        if aspect == "quality":
+            return store.observations(aspect, place, key=self._quality_key)
+        return store.observations(aspect, place, work=self._work)
+
+    def observe(self, aspect: str, fresh: bool) -> Found:
         """Measure once; if somebody else is doing just that, wait for it and take it."""
         place = self._of._workload.environment
         what = self._quality_key if aspect == "quality" else self._work
         where = "" if aspect == "quality" else f"{place.device} {place.software} "
-        # The n-th observation of a class is one piece of work, whoever wants it.
-        nth = known.total if known is not None else 0
+        # The n-th observation of one behaviour is one piece of work, whoever wants it.
+        nth = self.observed(aspect)
         lease = f"{aspect} {where}{what} {nth}"
         store, owner = self._of._store, self._of._owner
         while not store.lease(lease, owner, _LEASE_S):
@@ -161,7 +168,7 @@ class _Asked:
             self._of._say(f"{aspect}: another process measures it", 0.0)
             time.sleep(_POLL_S)
             now = self.known(aspect)
-            if now is not None and now.total > nth:
+            if now is not None and self.observed(aspect) > nth:
                 return Found(now.id, self.level(False))
         begun = time.monotonic()
         try:

@@ -99,8 +99,7 @@ class BehaviourClass:
     """Everything that behaves alike in one aspect, and what all its observations say together.
 
     key: as in `Measurement`. split: above 0 for a part that a disagreement split off. count:
-    observations that `quantities` rest on; fresh: how many of them were made to confirm a front;
-    total: all observations ever made under the key, those of other parts included.
+    observations that `quantities` rest on; fresh: how many of them were made to confirm a front.
     candidates: ids of those that were observed. seconds: mean of what one observation took.
     quantities: the mean over observations; its spread is the standard error of that mean.
     """
@@ -111,7 +110,6 @@ class BehaviourClass:
     split: int
     count: int
     fresh: int
-    total: int
     candidates: frozenset[str]
     seconds: float
     quantities: Mapping[str, Quantity]

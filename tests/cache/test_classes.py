@@ -133,10 +133,11 @@ def test_from_the_first_fresh_observation_on_only_fresh_ones_count(
     both = (*quality(40.0).quantities, extra)
     store.observe(three[0], quality(40.0, quantities=both))
     fresh, _ = store.observe(three[0], quality(41.0, fresh=True, seconds=9.0))
-    assert (fresh.count, fresh.fresh, fresh.total, fresh.seconds) == (1, 1, 4, 9.0)
+    assert (fresh.count, fresh.fresh, fresh.seconds) == (1, 1, 9.0)
+    assert store.observations("quality", None, key=fresh.key) == 4
     assert fresh.quantities == {"fid": quality(41.0).quantities[0]}
     late, _ = store.observe(three[1], quality(40.0))
-    assert late == replace(fresh, total=5, candidates=frozenset(three[:2]))
+    assert late == replace(fresh, candidates=frozenset(three[:2]))
     more, _ = store.observe(three[0], quality(42.0, fresh=True, seconds=11.0))
     assert (more.count, more.fresh, more.seconds) == (2, 2, 10.0)
     assert more.quantities["fid"].value == 41.5

@@ -52,6 +52,7 @@ class Counting:
         self.measured: Counter[str] = Counter()
         self.judged = self.recorded = 0
         self.broken = self.lying = ""
+        self.restless = False  # whether equal work takes other rounds each time, as rounding may do
         self.stop_after = -1
         self.noise: Mapping[str, Callable[[int], float]] = {}
 
@@ -95,7 +96,7 @@ class Counting:
         self._count("speed", candidate)
         rate = float(candidate.decoder.drafter.most) + self._noise("speed")
         quantity = Quantity("images_per_s", rate, 0.1, 5, "images/s", True)
-        work = to_tree(candidate.decoder)
+        work = to_tree(candidate.decoder) | {"run": self.measured["speed"] * self.restless}
         return Observed((quantity,), 0.01, {}, (self._floats(work).astype(np.int64),))
 
     @staticmethod
@@ -476,3 +477,17 @@ def test_a_living_process_is_waited_for_until_it_shows_no_progress(
     search(plan(resume=True, trials=2), store, seen.append)
     assert any("another process measures it" in moment.phase for moment in seen)
     assert all(trial.state == "done" for trial in store.trials("s"))
+
+
+def test_work_that_is_not_as_predicted_is_measured_and_waits_for_nobody(
+    workload: Counting, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def waited(seconds: float) -> None:
+        raise AssertionError("waited for itself")
+
+    monkeypatch.setattr(measuring.time, "sleep", waited)
+    workload.restless = True
+    one = (*ONE_DRAFTER, "decoder.verifier=exact,grouped", "grouped.size=8", *ONE_GROUPING)
+    search(plan(settings=one, trials=3, reuse=Reuse(3, 0.5)), store, silent)
+    search(plan(study="t", settings=one, trials=3, reuse=Reuse(3, 0.5)), store, silent)
+    assert all(t.state == "done" for study in "st" for t in store.trials(study))
