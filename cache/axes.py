@@ -15,10 +15,8 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from paretoken.cache.schema import ClassRow, MeanRow, StudyRow, TrialRow
 from paretoken.cache.studies import study_objectives
+from paretoken.cache.trials import SPEEDS
 from paretoken.spaces.objectives import Objective
-
-# What a speed-up is the ratio of, where the study's objectives do not say.
-_SPEEDS = ("images_per_s", "tokens_per_s")
 
 
 @dataclass(frozen=True)
@@ -97,8 +95,8 @@ def first_two(
 
 def speed_of(objectives: Sequence[Objective], numbers: Mapping[str, Plain]) -> str | None:
     """The name of the number that a study's speed-up is the ratio of."""
-    named = [wanted.name for wanted in objectives if wanted.name in _SPEEDS]
-    return next((name for name in (*named, *_SPEEDS) if name in numbers), None)
+    named = [wanted.name for wanted in objectives if wanted.name in SPEEDS]
+    return next((name for name in (*named, *SPEEDS) if name in numbers), None)
 
 
 def mean_on(axis: Axis) -> tuple[type[MeanRow], ColumnElement[bool]]:

@@ -149,7 +149,7 @@ def _target(connection: Connection, source: ClassRow, axes: _Axes) -> dict[str, 
 def _insert(
     connection: Connection, axes: _Axes, trials: ColumnElement[bool]
 ) -> list[tuple[float, float]]:
-    """Add the points that some trials lack, off the front for now; returns where they are."""
+    """Add the points that some trials lack, off the front at first; returns where they are."""
     (mean_x, is_x), (mean_y, is_y) = map(mean_on, axes)
     (place_x, at_x), (place_y, at_y) = map(same_place, axes)
     rows = (

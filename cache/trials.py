@@ -23,7 +23,7 @@ from paretoken.spaces.settings import loads
 
 SPEEDUP = "speedup"
 # What a speed-up is the ratio of, where the study's objectives do not say.
-_SPEEDS = ("images_per_s", "tokens_per_s")
+SPEEDS = ("images_per_s", "tokens_per_s")
 
 
 def read_trials(
@@ -132,8 +132,8 @@ class Speedups:
     """How many times as fast as trial 0 each trial is; feed it the trials in number order."""
 
     def __init__(self, objectives: Iterable[Objective]) -> None:
-        named = [objective.name for objective in objectives if objective.name in _SPEEDS]
-        self._speeds = (*named, *_SPEEDS)
+        named = [objective.name for objective in objectives if objective.name in SPEEDS]
+        self._speeds = (*named, *SPEEDS)
         self._plain: Quantity | None = None
         self._plain_id: int | None = None
         self._plain_environment: Environment | None = None

@@ -57,7 +57,8 @@ class Plan:
 class Outcome:
     """A search that came to its end. unconfirmed: points of the front that were not measured
     afresh. recording_seconds, law_seconds, measured_seconds: spent in this call on recording rows
-    of the model, on law fingerprints and on measuring.
+    of the model, on law fingerprints and on measuring. near_ties: fingerprints that rounding moved
+    on one of the two grids.
     """
 
     info: StudyInfo
@@ -65,6 +66,7 @@ class Outcome:
     recording_seconds: float
     law_seconds: float
     measured_seconds: float
+    near_ties: int
 
 
 def search(plan: Plan, store: Store, watch: Watcher) -> Outcome:
@@ -142,6 +144,7 @@ def search(plan: Plan, store: Store, watch: Watcher) -> Outcome:
         measurer.recording_seconds,
         measurer.law_seconds,
         measurer.measured_seconds,
+        measurer.near_ties,
     )
 
 

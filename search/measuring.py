@@ -56,7 +56,8 @@ class Measurer:
     """Measures candidates of one study; `say` is told (phase, share) while it works.
 
     recording_seconds, law_seconds, measured_seconds: spent so far on recording rows of the model
-    (once for each store), on law fingerprints and on measuring.
+    (once for each store), on law fingerprints and on measuring. near_ties: fingerprints that only
+    one of the two grids found to be known.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Measurer:
         self._owner = f"{socket.gethostname()} {os.getpid()} {random.SystemRandom().random()}"
         self._recording: bytes | None = None
         self.recording_seconds = self.law_seconds = self.measured_seconds = 0.0
+        self.near_ties = 0
 
     def measure(self, number: int, candidate: Component, resumed: bool) -> dict[str, Found]:
         """Both aspects of trial `number`. resumed: it was begun before, and perhaps measured."""
@@ -95,6 +97,7 @@ class Measurer:
         what = fingerprint(behaviour, recording)
         identity = candidate_id(to_tree(candidate))
         keys = self._store.identify(identity, what)
+        self.near_ties += keys.near_tie
         self.law_seconds += time.monotonic() - begun
         alone = "" if self._reuse.share else f"{self._study} {number}"
         return _Asked(self, candidate, identity, behaviour, keys, alone)

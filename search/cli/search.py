@@ -51,7 +51,7 @@ def run(
         bool,
         typer.Option(
             "--resume",
-            help="Continue the study of that name with its own space; nothing is measured twice.",
+            help="Continue the study of that name with its own space; what was measured is kept.",
             rich_help_panel=_LIMITS,
         ),
     ] = False,
@@ -235,6 +235,7 @@ def _costs(outcome: Outcome) -> dict[str, float]:
         "law_seconds": outcome.law_seconds,
         "measured_seconds": outcome.measured_seconds,
         "unconfirmed": outcome.unconfirmed,
+        "near_ties": outcome.near_ties,
     }
 
 
@@ -243,10 +244,11 @@ def _costs_told(outcome: Outcome) -> str:
     law, measured, once = outcome.law_seconds, outcome.measured_seconds, outcome.recording_seconds
     share = f", {100 * law / measured:.1f} % of measuring" if measured else ""
     recorded = f"; rows of the model {once:.1f} s, once for this store" if once else ""
-    left = f" {outcome.unconfirmed} points of the front are left to measure afresh (--resume)."
-    return (
-        f"Law fingerprints took {law:.1f} s{share}{recorded}.{left if outcome.unconfirmed else ''}"
-    )
+    ties = f" {outcome.near_ties} of them were known by one grid only." if outcome.near_ties else ""
+    left = ""
+    if outcome.unconfirmed:
+        left = f" {outcome.unconfirmed} points of the front are left to measure afresh (--resume)."
+    return f"Law fingerprints took {law:.1f} s{share}{recorded}.{ties}{left}"
 
 
 def _say_what_is_kept(opened: OpenStore, plan: Plan, where: str) -> None:
