@@ -24,6 +24,7 @@ from paretoken.evaluators.engine.decode import Decoding
 from paretoken.evaluators.engine.geometry import Geometry
 from paretoken.evaluators.environment import environment
 from paretoken.evaluators.image_speed import IMAGES_PER_S, TIMED_SEED, time_images
+from paretoken.evaluators.kernels import fused
 from paretoken.evaluators.law import law_of
 from paretoken.evaluators.metrics.extractors import Extractor
 from paretoken.evaluators.metrics.features import extract
@@ -42,9 +43,11 @@ from paretoken.spaces.workload import Behaviour, Observed, Report, Sampled
 
 # Tokens fed to the model at once when quality is measured: on CUDA they fill the device, on a CPU
 # they still fit its caches (window 16 of the fashion model: 32 rows took 90 s for 500 images where
-# 125 rows took 114 s). Pixels are decoded in parts of as many images at most.
-_FED_AT_ONCE = {"cpu": 512, "cuda": 16384}
-_MOST_ROWS = {"cpu": 128, "cuda": 512}
+# 125 rows took 114 s). Their laws hold so many numbers at most: 128 MB a tensor. Pixels are decoded
+# in parts of as many images as there are rows at most.
+_FED_AT_ONCE = {"cpu": 512, "cuda": 32768}
+_LAWS_AT_ONCE = 1 << 25
+_MOST_ROWS = {"cpu": 128, "cuda": 1024}
 # What rows are recorded with: token for token plain decoding, in a quarter of the forwards.
 _RECORDED = {
     "is": "decoders/speculative",
@@ -208,7 +211,8 @@ class ImageWorkload:
         """Rows to decode side by side, in even waves: a last one of a few rows would cost as much
         as a full one."""
         kind = self._device.type
-        fitting = _FED_AT_ONCE[kind] // int(candidate.decoder.drafter.most)
+        fed = min(_FED_AT_ONCE[kind], _LAWS_AT_ONCE // self._transformer.config.vocabulary)
+        fitting = fed // int(candidate.decoder.drafter.most)
         rows = max(1, min(samples, _MOST_ROWS[kind], fitting))
         return -(-samples // -(-samples // rows))
 
@@ -287,10 +291,11 @@ def _digest(*models: torch.nn.Module) -> str:
 
 
 def _precision(device: torch.device) -> str:
-    """How matrix products of float32 are computed: part of what numbers mean."""
+    """How matrix products are computed: part of what numbers mean."""
     if device.type == "cpu":
         return "ieee"
-    return f"matmul {torch.backends.cuda.matmul.fp32_precision}"
+    kernels = "fused" if fused(device) else "torch"
+    return f"matmul {torch.backends.cuda.matmul.fp32_precision}, 16-bit {kernels}"
 
 
 def _or_none(value: float) -> float | None:

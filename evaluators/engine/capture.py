@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from paretoken.evaluators.engine.session import Session
 
@@ -27,6 +29,11 @@ class Rounds:
         self._captures = graphs and session.target.device.type == "cuda"
         self._graphs: dict[tuple[int, bool], torch.cuda.CUDAGraph] = {}
         self.capture_seconds = 0.0
+        if session.target.device.type == "cuda":
+            standing = session.rows.standing
+            self._seen = [torch.empty_like(standing, device="cpu").pin_memory() for _ in range(2)]
+            self._events = [torch.cuda.Event() for _ in range(2)]
+            self._turn = 0
 
     def padded(self, longest: int) -> int:
         """The window fed for a longest wanted length: as it is, or the next captured size."""
@@ -63,10 +70,31 @@ class Rounds:
         torch.cuda.synchronize()
         self.capture_seconds += time.perf_counter() - started
 
-    def run(self, window: int, guided: bool) -> None:
+    def run(self, window: int, guided: bool) -> Look:
         """One round; captured on first use if it was not prepared."""
         graph = self._graphs.get((window, guided))
         if graph is None:
             self._session.round(window, guided)
         else:
             graph.replay()
+        standing = self._session.rows.standing
+        if standing.device.type == "cpu":
+            return Look(standing, None)
+        self._turn = 1 - self._turn
+        seen, event = self._seen[self._turn], self._events[self._turn]
+        seen.copy_(standing, non_blocking=True)
+        event.record()
+        return Look(seen, event)
+
+
+class Look:
+    """How the rows stood after one round, on its way to the host; the next but one overwrites it."""
+
+    def __init__(self, standing: torch.Tensor, event: torch.cuda.Event | None) -> None:
+        self._standing, self._event = standing, event
+
+    def wait(self) -> NDArray[np.int64]:
+        """`Rows.standing`, once the round has ended."""
+        if self._event is not None:
+            self._event.synchronize()
+        return np.array(self._standing.numpy())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,16 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from paretoken.evaluators.components.decoders.speculative import Speculative
-from paretoken.evaluators.engine.capture import Rounds
+from paretoken.evaluators.engine.capture import Look, Rounds
 from paretoken.evaluators.engine.geometry import Geometry
 from paretoken.evaluators.engine.sampling import Sampling
 from paretoken.evaluators.engine.session import Session
 from paretoken.evaluators.engine.target import Target
 from paretoken.spaces.errors import MeasurementFailed
-
-# On CUDA the host looks at the device only every few rounds: a look costs a synchronisation, a
-# finished row that waits costs nothing but its share of a forward.
-_LOOK_EVERY = {"cpu": 1, "cuda": 4}
 
 
 @dataclass(frozen=True)
@@ -75,6 +72,10 @@ class Decoding:
             self._rounds = Rounds(self._session, graphs)
             self._rounds.prepare(sampling.guided)
         self._target, self._sampling, self._decoder = target, sampling, decoder
+        # A CUDA device goes on while the host looks at the round before; where the next window
+        # depends on this one there is nothing to go on with.
+        ahead = target.device.type == "cuda" and decoder.length.constant
+        self._behind = 1 if ahead else 0
 
     @torch.inference_mode()
     def run(
@@ -91,44 +92,49 @@ class Decoding:
         as soon as the model's logits are not numbers.
         """
         session, device = self._session, self._target.device
+        rows, length = session.rows, self._target.length
         wanted = len(classes)
         classes = classes.to(device)
-        tokens = torch.empty(wanted, self._target.length, dtype=torch.int64)
-        work = torch.zeros(len(session.counts), wanted, dtype=torch.int64)
-        owner = torch.full((session.batch,), -1, dtype=torch.int64)  # which sample a row decodes
+        tokens = torch.empty(wanted, length, dtype=torch.int64)
+        work = torch.zeros(len(rows.counts), wanted, dtype=torch.int64)
+        owner = np.full(session.batch, -1)  # which sample a row decodes
         next_sample = done = 0
         begun = time.perf_counter()
-        session.count.fill_(self._target.length)
-        look = _LOOK_EVERY.get(device.type, 1)
+        rows.count.fill_(length)
+        counts = np.full(session.batch, length)
+        lengths, first = np.full(session.batch, 1), self._decoder.length.first(session.window)
+        looks: deque[Look] = deque()
         while done < wanted:
-            counts = session.count.cpu()
-            if bool(session.broken):
-                session.broken.zero_()
-                raise MeasurementFailed("nan", "the model's logits are not numbers (NaN)")
-            finished = (counts >= self._target.length) & (owner >= 0)
-            if finished.any():
-                rows = finished.nonzero().squeeze(-1)
-                at = rows.to(device)
-                tokens[owner[rows]] = session.tokens[at, : self._target.length].cpu()
-                for kind, counter in enumerate(session.counts):
-                    work[kind, owner[rows]] = counter[at].cpu()
-                owner[rows] = -1
-                done += len(rows)
+            ended = ((counts >= length) & (owner >= 0)).nonzero()[0]
+            if len(ended):
+                at = torch.from_numpy(ended).to(device)
+                tokens[owner[ended]] = rows.tokens[at, :length].cpu()
+                work[:, owner[ended]] = torch.stack(rows.counts)[:, at].cpu()
+                owner[ended] = -1
+                done += len(ended)
                 progress(done, wanted)
-            free = (owner < 0).nonzero().squeeze(-1)[: wanted - next_sample]
+            free = (owner < 0).nonzero()[0][: wanted - next_sample]
             if len(free):
-                samples = torch.arange(next_sample, next_sample + len(free))
-                at, samples_at = free.to(device), samples.to(device)
-                session.load(at, first_id + samples_at, classes[samples_at])
-                owner[free] = samples
-                counts[free] = 0
+                owner[free] = np.arange(next_sample, next_sample + len(free))
+                samples = torch.from_numpy(owner[free]).to(device)
+                session.load(
+                    torch.from_numpy(free).to(device), first_id + samples, classes[samples]
+                )
+                counts[free], lengths[free] = 0, first
                 next_sample += len(free)
+                looks.clear()  # they saw the rows before
             busy = owner >= 0
             if not busy.any():
                 break
             guided = self._sampling.guided_at(int(counts[busy].min()))
-            for _ in range(look):
-                self._rounds.run(self._window(), guided)
+            looks.append(self._rounds.run(self._window(int(lengths.max())), guided))
+            if len(looks) > self._behind:
+                counts, lengths, broken = np.split(
+                    looks.popleft().wait(), [session.batch, 2 * session.batch]
+                )
+                if broken.any():
+                    rows.broken.zero_()
+                    raise MeasurementFailed("nan", "the model's logits are not numbers (NaN)")
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds = time.perf_counter() - begun
@@ -136,8 +142,8 @@ class Decoding:
         capture = self._rounds.capture_seconds
         return tokens, Trace(forwards, accepted, rejected, rounds, seconds, capture)
 
-    def _window(self) -> int:
-        """Tokens to feed next: the longest length that any row wants."""
+    def _window(self, longest: int) -> int:
+        """Tokens to feed next, where the longest window that any row wants is known."""
         if self._decoder.length.constant:
             return self._session.window
-        return self._rounds.padded(int(self._session.lengths.max()))
+        return self._rounds.padded(longest)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from paretoken.evaluators.kernels import fused
+
 
 def draw(law: Tensor, uniform: Tensor) -> Tensor:
     """Sample by inversion: the first token whose cumulative mass exceeds uniform * total.
@@ -13,6 +15,10 @@ def draw(law: Tensor, uniform: Tensor) -> Tensor:
     Returns [...] int64. The sum runs in float64, so that a token of probability zero, whose
     cumulative mass equals its predecessor's, is not chosen.
     """
+    if fused(law.device):
+        from paretoken.evaluators.kernels import draw as kernels
+
+        return kernels.draw(law, uniform)
     cumulative = law.cumsum(-1, dtype=torch.float64)
     threshold = uniform.to(torch.float64).unsqueeze(-1) * cumulative[..., -1:]
     index = torch.searchsorted(cumulative, threshold, right=True).squeeze(-1)
@@ -28,11 +34,25 @@ def draw_with_noise(law: Tensor, gumbel: Tensor) -> Tensor:
     return (law.log() + gumbel).argmax(-1)
 
 
+def draw_at(laws: Tensor, noise: Tensor, place: Tensor) -> Tensor:
+    """`draw_with_noise` for laws [B, W, V], with noise [B, P, V] read at place [B, W]: [B, W]."""
+    if fused(laws.device):
+        from paretoken.evaluators.kernels import draw as kernels
+
+        return kernels.draw_at(laws, noise, place)
+    index = place.unsqueeze(-1).expand(-1, -1, laws.shape[-1])
+    return draw_with_noise(laws, noise.gather(1, index))
+
+
 def normalised(mass: Tensor, otherwise: Tensor) -> Tensor:
     """`mass` divided by its sum, or `otherwise` where rounding left no mass at all.
 
     mass, otherwise: [..., V], non-negative.
     """
+    if fused(mass.device):
+        from paretoken.evaluators.kernels import draw as kernels
+
+        return kernels.normalised(mass, otherwise)
     total = mass.sum(-1, keepdim=True)
     return torch.where(total > 0, mass / total.clamp_min(torch.finfo(mass.dtype).tiny), otherwise)
 
@@ -46,3 +66,12 @@ def one_hot(tokens: Tensor, vocabulary: int, dtype: torch.dtype) -> Tensor:
 def at(laws: Tensor, slot: Tensor) -> Tensor:
     """The law of one slot per row: laws [B, D, V], slot [B] -> [B, V]."""
     return laws.gather(1, slot.view(-1, 1, 1).expand(-1, 1, laws.shape[-1])).squeeze(1)
+
+
+def leading(kept: Tensor) -> Tensor:
+    """How many of kept [B, D] are true before the first that is not: [B] int64."""
+    if fused(kept.device):
+        from paretoken.evaluators.kernels import rows as kernels
+
+        return kernels.leading(kept)
+    return kept.long().cumprod(-1).sum(-1)

@@ -14,6 +14,8 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
+from paretoken.evaluators.kernels import fused
+
 _MASK = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
@@ -71,6 +73,10 @@ def tables(
 
     The cipher is a hundred tiny operations whatever its size: a sample that starts pays them once.
     """
+    if fused(rows.device):
+        from paretoken.evaluators.kernels import noise as kernels
+
+        return {p: kernels.uniforms(seed, p, rows, places, n) for p, n in slots.items()}
     blocks = {purpose: (count + 3) // 4 for purpose, count in slots.items()}
     device = rows.device
     block = torch.cat([torch.arange(count, device=device) for count in blocks.values()])

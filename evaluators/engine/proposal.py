@@ -12,7 +12,7 @@ class Proposal:
     """Drafts for one round: a tree of D nodes under the pending token; a chain is the plainest.
 
     tokens: [B, D] int64. laws: [B, D, V], what each token was drawn from; one-hot for a token that
-    is certain. valid: [B, D] bool, the nodes that count (rows draft to different lengths).
+    is certain (V may be 0 where shared noise verifies: nobody reads them). valid: [B, D] bool, the nodes that count (rows draft to different lengths).
     parents: for each node the index of its parent, -1 for the pending token; the same for all rows.
     k independent drafts are k chains that start at -1.
     """
@@ -33,11 +33,12 @@ class Verdict:
     """What a verifier decided in one round.
 
     path: [B, D] int64, the accepted nodes in order, padded at the end. accepted: [B] int64, how
-    many of them count. law: [B, V], the law of the token that follows the accepted path.
-    fresh: [B, D + 1] int64 or None: tokens the rule drew for every slot, which drafters may reuse.
+    many of them count. law: [B, V], the law of the token that follows the accepted path; None where
+    the rule drew tokens itself. fresh: those, [B, D + 1] int64, one for every slot; drafters may
+    reuse them.
     """
 
     path: Tensor
     accepted: Tensor
-    law: Tensor
+    law: Tensor | None
     fresh: Tensor | None = None

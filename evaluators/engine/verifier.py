@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from paretoken.evaluators.engine.geometry import Geometry
-from paretoken.evaluators.engine.laws import at, draw_with_noise, one_hot
+from paretoken.evaluators.engine.laws import at, draw_at, leading
 from paretoken.evaluators.engine.proposal import Proposal, Verdict
 from paretoken.spaces.component import Component
 from paretoken.spaces.errors import BadInput
@@ -18,10 +18,15 @@ from paretoken.spaces.errors import BadInput
 
 @dataclass(frozen=True)
 class Chance:
-    """The random numbers of one round. accept: [B, D] uniforms. gumbel: [B, D + 1, V] or None."""
+    """The random numbers of one round.
+
+    accept: [B, D] uniforms. gumbel: noise [B, P, V] of every position, or None. place: [B, D + 1],
+    the position that each slot predicts.
+    """
 
     accept: Tensor
-    gumbel: Tensor | None
+    gumbel: Tensor | None = None
+    place: Tensor | None = None
 
 
 class Residual(Component):
@@ -113,7 +118,7 @@ class PerToken(Verifier):
         a = self.acceptance(p, q, proposal.tokens.unsqueeze(-1), slots.view(1, -1, 1), geometry)
         # Strictly smaller: a token of probability zero is never accepted.
         kept = (chance.accept < a.squeeze(-1)) & proposal.valid
-        accepted = kept.long().cumprod(-1).sum(-1)
+        accepted = leading(kept)
         next_law = at(laws, accepted)
         drafted = proposal.valid.sum(-1)
         last = accepted.clamp(max=depth - 1)
@@ -136,7 +141,7 @@ class SharedNoise(Verifier):
     decides draft and target. Not a plug-in: the drafter's coupling implies it.
     """
 
-    passed = "882ff3ea406b822c"
+    passed = "86c3f4e501cd18a7"
 
     def select(
         self,
@@ -146,11 +151,9 @@ class SharedNoise(Verifier):
         chance: Chance,
         geometry: Geometry,
     ) -> Verdict:
-        assert chance.gumbel is not None
-        fresh = draw_with_noise(laws, chance.gumbel)
+        assert chance.gumbel is not None and chance.place is not None
+        fresh = draw_at(laws, chance.gumbel, chance.place)
         depth = proposal.tokens.shape[1]
-        kept = (fresh[:, :depth] == proposal.tokens) & proposal.valid
-        accepted = kept.long().cumprod(-1).sum(-1)
-        token = fresh.gather(1, accepted.unsqueeze(-1)).squeeze(-1)
+        accepted = leading((fresh[:, :depth] == proposal.tokens) & proposal.valid)
         slots = torch.arange(depth, device=laws.device).expand(laws.shape[0], -1)
-        return Verdict(slots, accepted, one_hot(token, laws.shape[-1], laws.dtype), fresh)
+        return Verdict(slots, accepted, None, fresh)

@@ -1,24 +1,20 @@
-"""FID, KID, ISC, precision and recall of one set of features, as torch-fidelity computes them.
+"""FID, KID, ISC, precision and recall of one set of features, with torch-fidelity's definitions.
 
 Its functions on features are called, never its cache: that one is keyed by names alone and returns
-old numbers when the content behind a name changes.
+old numbers when the content behind a name changes. FID and KID, which it computes on the CPU only,
+are in `frechet` and `kernel_distance` and tested against it.
 
-Sources: KID, Bińkowski et al. (arXiv:1801.01401); ISC, Salimans et al. (arXiv:1606.03498);
-precision and recall, Kynkäänniemi et al. (arXiv:1904.06991); FID is in `frechet`.
+Sources: ISC, Salimans et al. (arXiv:1606.03498); precision and recall, Kynkäänniemi et al.
+(arXiv:1904.06991).
 """
 
 from __future__ import annotations
 
 import math
 
-import torch
 from torch_fidelity.metric_isc import (  # type: ignore[import-untyped]
     KEY_METRIC_ISC_MEAN,
     isc_features_to_metric,
-)
-from torch_fidelity.metric_kid import (  # type: ignore[import-untyped]
-    KEY_METRIC_KID_MEAN,
-    kid_features_to_metric,
 )
 from torch_fidelity.metric_prc import (  # type: ignore[import-untyped]
     KEY_METRIC_PRECISION,
@@ -28,6 +24,7 @@ from torch_fidelity.metric_prc import (  # type: ignore[import-untyped]
 
 from paretoken.evaluators.metrics.features import Features
 from paretoken.evaluators.metrics.frechet import frechet_distance
+from paretoken.evaluators.metrics.kernel_distance import kernel_distance
 from paretoken.evaluators.metrics.reference import Reference
 from paretoken.spaces.errors import BadInput, MeasurementFailed
 
@@ -48,7 +45,7 @@ def distances(features: Features, reference: Reference) -> dict[str, float]:
     Raises BadInput where extractors differ or N is below 20, MeasurementFailed where a metric has
     no finite value.
     """
-    n, rows = len(features), torch.from_numpy(reference.rows).double()
+    n, rows = len(features), reference.on(features.pool.device).rows
     if features.extractor != reference.extractor:
         raise BadInput(
             f"features and reference must come from one extractor, got {features.extractor} and "
@@ -60,19 +57,20 @@ def distances(features: Features, reference: Reference) -> dict[str, float]:
             f"{n} and {len(rows)}: draw more."
         )
     pool = features.pool.double()
-    kid = kid_features_to_metric(
+    kid = kernel_distance(
         pool,
         rows,
-        kid_subsets=KID_SUBSETS,
-        kid_subset_size=min(min(n, len(rows)) // 2, KID_LARGEST_SUBSET),
-        rng_seed=SEED,
-        verbose=False,
+        subsets=KID_SUBSETS,
+        size=min(min(n, len(rows)) // 2, KID_LARGEST_SUBSET),
+        seed=SEED,
     )
-    isc = isc_features_to_metric(features.logits, splits=ISC_SPLITS, shuffle=True, rng_seed=SEED)
+    isc = isc_features_to_metric(
+        features.logits.cpu(), splits=ISC_SPLITS, shuffle=True, rng_seed=SEED
+    )
     prc = prc_features_to_metric(pool, rows[:n], save_cpu_ram=True, verbose=False)
     values = {
         "fid": frechet_distance(features.pool, reference),
-        "kid": kid[KEY_METRIC_KID_MEAN],
+        "kid": kid,
         "isc": isc[KEY_METRIC_ISC_MEAN],
         "precision": prc[KEY_METRIC_PRECISION],
         "recall": prc[KEY_METRIC_RECALL],

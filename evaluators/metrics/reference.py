@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import xxhash
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
@@ -30,6 +31,21 @@ from paretoken.spaces.errors import BadInput, Unreadable
 FORMAT = "paretoken-reference/1"
 ROWS = 5000  # with D = 1280: 12.8 MB of rows and 3.3 MB of covariance, a file below 20 MB
 SEED = 2020
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A reference on one device, fp64: mean [D], covariance [D, D] and rows [M, D]."""
+
+    mean: Tensor
+    covariance: Tensor
+    rows: Tensor
+
+    @cached_property
+    def root(self) -> Tensor:
+        """The symmetric root of the covariance."""
+        values, vectors = torch.linalg.eigh(self.covariance)
+        return (vectors * values.clamp_min(0.0).sqrt()) @ vectors.T
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +71,7 @@ class Reference:
         description: str = "",
         *,
         rows: int = ROWS,
-        batch: int = 32,
+        batch: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Reference:
         """The reference of uint8 images [N, 1 or 3, H, W]; raises as `extract` does."""
@@ -76,13 +92,14 @@ class Reference:
                 f"features of a reference must fit fp16 (65,504), {features.extractor} reaches "
                 f"{largest:.4g}: scale them in the extractor."
             )
-        statistics = fid_features_to_statistics(features.pool.double())
+        pool = features.pool.cpu()
+        statistics = fid_features_to_statistics(pool.double())
         chosen = np.random.default_rng(SEED).permutation(n)[:rows]
         upper = np.triu_indices(len(statistics["mu"]))
         return cls(
             mean=statistics["mu"],
             triangle=statistics["sigma"][upper].astype(np.float32),
-            rows=features.pool.numpy()[chosen].astype(np.float16),
+            rows=pool.numpy()[chosen].astype(np.float16),
             images=n,
             extractor=features.extractor,
             description=description,
@@ -104,6 +121,23 @@ class Reference:
         sigma = np.zeros((d, d))
         sigma[np.triu_indices(d)] = self.triangle
         return {"mu": self.mean, "sigma": sigma + np.triu(sigma, 1).T}
+
+    def on(self, device: torch.device) -> Seen:
+        """The same as tensors in fp64; those of the device that asked last are kept."""
+        if self._kept.get("device") != device:
+            statistics, rows = self.statistics, torch.from_numpy(self.rows)
+            self._kept["seen"] = Seen(
+                torch.from_numpy(statistics["mu"]).to(device),
+                torch.from_numpy(statistics["sigma"]).to(device),
+                rows.to(device).double(),
+            )
+            self._kept["device"] = device
+        seen: Seen = self._kept["seen"]
+        return seen
+
+    @cached_property
+    def _kept(self) -> dict[str, Any]:
+        return {}
 
     def save(self, path: Path) -> None:
         """Write a safetensors file; an older one is replaced in one step."""

@@ -20,7 +20,7 @@ Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 class KeyValueCache:
     """R rows of S slots, for every layer keys and values [R, heads, S, head_dim].
 
-    table: [V + classes + 1, D], embeddings of the image tokens and then of the class tokens; its
+    layers: [layers, 2, R, heads, S, head_dim]. table: [V + classes + 1, D], embeddings of the image tokens and then of the class tokens; its
     type and device are the cache's.
     """
 
@@ -29,7 +29,7 @@ class KeyValueCache:
     ) -> None:
         self.slots, self.table = slots, table
         shape = (layers, 2, rows, heads, slots, head_dim)
-        self._layers = torch.zeros(shape, device=table.device, dtype=table.dtype)
+        self.layers = torch.zeros(shape, device=table.device, dtype=table.dtype)
         self._rows = torch.arange(rows, device=table.device).unsqueeze(1)
         self._slots = torch.arange(slots, device=table.device)
 
@@ -46,7 +46,7 @@ class KeyValueCache:
         mask = torch.zeros(later.shape, dtype=self.table.dtype, device=self.table.device)
         mask = mask.masked_fill_(later, float("-inf")).unsqueeze(1)
         index = (self._rows[:rows], slice(None), place)
-        return [partial(_attend, layer[:, :rows], index, mask) for layer in self._layers]
+        return [partial(_attend, layer[:, :rows], index, mask) for layer in self.layers]
 
 
 def _attend(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from paretoken.evaluators.kernels import fused
 from paretoken.evaluators.models.key_value_cache import Attend, KeyValueCache
 from paretoken.evaluators.models.rotary import rotary_table, rotate
 from paretoken.spaces.errors import BadValue, UnknownName
@@ -21,6 +22,8 @@ from paretoken.spaces.errors import BadValue, UnknownName
 # A window may overhang the end of a sample by up to this many tokens; the cache and the rotary
 # table have scratch slots for them, so that no row needs a special case.
 OVERHANG = 64
+# What is computed by fused kernels on CUDA devices; float32 stays the plain reference.
+_FUSED = (torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True)
@@ -256,6 +259,16 @@ class Transformer(nn.Module):
         Returns logits [R, W, V], float32 or wider; those at sequence position s are of image token
         s. Asks the device nothing.
         """
+        if fused(tokens.device) and cache.table.dtype in _FUSED:
+            from paretoken.evaluators.kernels import window
+
+            return window.forward_window(self, tokens, positions, cache)
+        return self.reference_window(tokens, positions, cache, key_length)
+
+    def reference_window(
+        self, tokens: Tensor, positions: Tensor, cache: KeyValueCache, key_length: int | None = None
+    ) -> Tensor:
+        """`forward_window` in plain torch: on every device, and what kernels must equal."""
         place = positions.unsqueeze(1) + torch.arange(tokens.shape[1], device=tokens.device)
         x = functional.embedding(tokens, cache.table)
         factors = self.rotary[place]

@@ -2,13 +2,14 @@
 
     python tests/benchmarks/reuse_savings.py --folder build/reuse --proposals 500 --samples 1000
 
-NSGA-II proposes (its answers come from a search with reuse), then the same proposals are measured
-twice, each time in a store of its own; both fronts are measured afresh. Every part stops after
+A search by NSGA-II with reuse, as a user runs it, makes the proposals; then every one of them is
+measured for itself, in a store of its own. Both fronts are measured afresh. Each part stops after
 --minutes and goes on when the same command is run again. Once all is done, one table is printed.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from paretoken.search.accounting import account
 from paretoken.search.cli.live import watching
 from paretoken.search.loop import Plan, search
 from paretoken.search.measuring import Reuse
+from paretoken.search.progress import Progress
 from paretoken.spaces.records import Quantity, StudyInfo, Trial
 
 RESAMPLED = 1000
@@ -47,23 +49,22 @@ def main(
     options: dict[str, Any] = {"samples": samples, "batch": 1}
     options |= {"device": device} if device else {}
     plan = Plan(
-        "recorded", "fashion", space, tuple(settings or ()), trials=None, minutes=minutes,
-        seed=seed, options=options, confirm=False,
+        "with", "fashion", space, tuple(settings or ()), trials=None, minutes=minutes,
+        seed=seed, options=options,
     )  # fmt: skip
     console = Console(stderr=True)
-    studies: dict[str, tuple[StudyInfo, list[Trial], float]] = {}
-    with Store.open(f"sqlite:///{folder}/recorded.db") as store:
-        _search(_begun(plan, store, proposals), store, console)
-        info, recorded = store.study("recorded"), store.trials("recorded")[:proposals]
-    if len(recorded) < proposals:
+    with Store.open(f"sqlite:///{folder}/with.db") as store:
+        _propose(plan, store, console, proposals)
+        info, recorded = store.study("with"), store.trials("with")
+    if len(recorded) < proposals or any(trial.state == "pending" for trial in recorded):
         raise typer.Exit(_goes_on(console, f"{len(recorded)} of {proposals} proposals"))
+    with Store.open(f"sqlite:///{folder}/without.db") as store:
+        if not store.studies():
+            _copy(replace(info, name="without"), recorded, store)
+    studies: dict[str, tuple[StudyInfo, list[Trial], float]] = {}
     for name, share in (("with", True), ("without", False)):
         with Store.open(f"sqlite:///{folder}/{name}.db") as store:
-            if not store.studies():
-                _copy(replace(info, name=name), recorded, store)
-            again = replace(
-                plan, study=name, resume=True, trials=1, confirm=True, reuse=Reuse(share=share)
-            )
+            again = replace(plan, study=name, resume=True, trials=1, reuse=Reuse(share=share))
             outcome = _search(again, store, console)
             trials = store.trials(name)
             waiting = sum(trial.state == "pending" for trial in trials)
@@ -82,12 +83,26 @@ def main(
     _print(studies, found, proposals, samples)
 
 
-def _begun(plan: Plan, store: Store, proposals: int) -> Plan:
-    """The plan, or its continuation; the loop counts candidates, so a limit on trials is no use."""
-    known = [info.name for info, _ in store.studies()]
-    if plan.study in known and len(store.trials(plan.study)) >= proposals:
-        return replace(plan, resume=True, trials=1)
-    return replace(plan, resume=plan.study in known, trials=proposals)
+class _Enough(Exception):
+    """So many proposals as were wanted have been answered; the study stands as after Ctrl-C."""
+
+
+def _propose(plan: Plan, store: Store, console: Console, proposals: int) -> None:
+    """Search until there are so many proposals: the loop itself counts candidates."""
+    known = any(info.name == plan.study for info, _ in store.studies())
+    if known and len(store.trials(plan.study)) >= proposals:
+        return
+    with (
+        contextlib.suppress(_Enough),
+        watching(console, lambda: store.study(plan.study)) as watcher,
+    ):
+
+        def watch(progress: Progress) -> None:
+            watcher(progress)
+            if progress.finished is not None and progress.finished.number + 1 >= proposals:
+                raise _Enough
+
+        search(replace(plan, resume=known, confirm=False), store, watch)
 
 
 def _search(plan: Plan, store: Store, console: Console) -> Any:

@@ -15,9 +15,15 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 from torch.utils.data import Dataset
 from torch_fidelity import FeatureExtractorBase, calculate_metrics, register_feature_extractor
+from torch_fidelity.metric_fid import (
+    KEY_METRIC_FID,
+    fid_features_to_statistics,
+    fid_statistics_to_metric,
+)
+from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 
 from paretoken.evaluators.metrics.comparable import MetricKey
-from paretoken.evaluators.metrics.distances import METRICS, distances
+from paretoken.evaluators.metrics.distances import KID_SUBSETS, METRICS, SEED, distances
 from paretoken.evaluators.metrics.features import Features, extract
 from paretoken.evaluators.metrics.psnr import psnr
 from paretoken.evaluators.metrics.quality import OBJECTIVES, quality
@@ -307,3 +313,22 @@ def test_psnr_compares_only_on_the_same_originals() -> None:
     assert psnr(originals, others).comparable != psnr(others, originals).comparable
     with pytest.raises(BadInput, match="pair them"):
         psnr(originals, others[:2])
+
+
+@pytest.mark.parametrize(("n", "d"), [(300, 32), (40, 64)])
+def test_fid_and_kid_are_torch_fidelitys(n: int, d: int) -> None:
+    a, b = gaussian(n, d, seed=21, shift=0.2), gaussian(350, d, seed=22)
+    reference = Reference.of_features(b)
+    found = distances(a, reference)
+    rows = torch.from_numpy(reference.rows).double()
+    kid = kid_features_to_metric(
+        a.pool.double(), rows, kid_subsets=KID_SUBSETS, kid_subset_size=n // 2, rng_seed=SEED,
+        verbose=False,
+    )  # fmt: skip
+    # Both in fp64, sums of up to 150 * 150 terms in another order.
+    assert found["kid"] == pytest.approx(kid[KEY_METRIC_KID_MEAN], rel=1e-9, abs=1e-12)
+    own = fid_features_to_statistics(a.pool.double())
+    fid = fid_statistics_to_metric(own, reference.statistics, verbose=False)[KEY_METRIC_FID]
+    # Where n < d, torch-fidelity's zero eigenvalues are noise of about 1e-16 of the largest (4),
+    # with a root of 2e-8 each; d - n of them, and 40 for those of the reference.
+    assert found["fid"] == pytest.approx(fid, abs=1e-5 if n < d else 1e-9)

@@ -19,9 +19,10 @@ from torch import Tensor
 
 from paretoken.evaluators.components.drafters.none import NoDraft
 from paretoken.evaluators.engine.drafter import Drafter, DraftMemory, Round, Shape
-from paretoken.evaluators.engine.laws import draw, normalised, one_hot
+from paretoken.evaluators.engine.laws import at, draw, normalised, one_hot
 from paretoken.evaluators.engine.noise import Purpose, tables
 from paretoken.evaluators.engine.proposal import Proposal
+from paretoken.evaluators.kernels import fused
 from paretoken.spaces.component import Component, knob
 
 
@@ -69,8 +70,11 @@ class _Guesses:
         self._shape, self._slots = shape, drafter.most - 1
         device = shape.device
         self._tokens = torch.zeros(shape.batch, self._slots, dtype=torch.int64, device=device)
+        # Under shared noise nobody asks for the laws of guesses.
+        self._remembers_laws = self._coupling != "gumbel"
+        remembered = shape.vocabulary if self._remembers_laws else 0
         self._laws = torch.zeros(
-            shape.batch, self._slots, shape.vocabulary, dtype=shape.dtype, device=device
+            shape.batch, self._slots, remembered, dtype=shape.dtype, device=device
         )
         self._valid = torch.ones(shape.batch, self._slots, dtype=torch.bool, device=device)
         self._round = torch.zeros(shape.batch, dtype=torch.int64, device=device)
@@ -92,7 +96,8 @@ class _Guesses:
         self._round[rows] = 0
         fresh = (drawn[Purpose.START][:, 0] * self._shape.vocabulary).long()
         self._tokens[rows] = fresh
-        self._laws[rows] = one_hot(fresh, self._shape.vocabulary, self._laws.dtype)
+        if self._remembers_laws:
+            self._laws[rows] = one_hot(fresh, self._shape.vocabulary, self._laws.dtype)
 
     def _uniform(self, purpose: Purpose) -> Tensor:
         """This round's uniforms [B, slots] of one purpose."""
@@ -110,6 +115,9 @@ class _Guesses:
 
     def observe(self, finished: Round) -> None:
         guess = self._guess(finished)
+        if fused(guess.device):
+            self._move(finished, guess)
+            return
         window, slots = guess.shape[1], self._slots
         shift = finished.verdict.accepted + 1
         source = torch.arange(slots, device=guess.device) + shift.unsqueeze(-1)  # [B, slots]
@@ -117,13 +125,30 @@ class _Guesses:
         known = source < finished.lengths.unsqueeze(-1)
         inside = source.clamp(max=window - 1)
         tokens = guess.gather(1, inside)
-        every = inside.unsqueeze(-1).expand(-1, -1, finished.laws.shape[-1])
-        laws = finished.laws.gather(1, every)
         self._round += 1
         new = self._new_tokens(finished, guess, tokens, known)
         self._tokens.copy_(torch.where(known, tokens, new))
-        certain = one_hot(new, self._shape.vocabulary, self._laws.dtype)
-        self._laws.copy_(torch.where(known.unsqueeze(-1), laws, certain))
+        if self._remembers_laws:
+            every = inside.unsqueeze(-1).expand(-1, -1, finished.laws.shape[-1])
+            laws = finished.laws.gather(1, every)
+            certain = one_hot(new, self._shape.vocabulary, self._laws.dtype)
+            self._laws.copy_(torch.where(known.unsqueeze(-1), laws, certain))
+
+    def _move(self, finished: Round, guess: Tensor) -> None:
+        """The same in two launches."""
+        from paretoken.evaluators.kernels.guesses import move, move_laws
+
+        accepted, lengths = finished.verdict.accepted, finished.lengths
+        likeliest = self._round  # not read, unless
+        if self._init == "law_left":
+            likeliest = at(finished.laws, lengths - 1).argmax(-1)
+        move(
+            guess, accepted, lengths, finished.count, finished.tokens, self._round,
+            self._chance[Purpose.START], likeliest, self._init, self._shape.vocabulary,
+            self._shape.width, self._tokens,
+        )  # fmt: skip
+        if self._remembers_laws:
+            move_laws(finished.laws, accepted, lengths, self._tokens, self._laws)
 
     def _guess(self, finished: Round) -> Tensor:
         """A new token for every slot of the window, [B, W], drawn from its law."""
@@ -168,8 +193,7 @@ class _Guesses:
         if self._init == "repeat_left":
             left = guess.gather(1, last.unsqueeze(-1))
         else:
-            index = last.view(-1, 1, 1).expand(-1, 1, vocabulary)
-            left = finished.laws.gather(1, index).argmax(-1)
+            left = at(finished.laws, last).argmax(-1).unsqueeze(-1)
         return torch.where(place % width == 0, anything, left)
 
 

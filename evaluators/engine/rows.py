@@ -1,0 +1,115 @@
+"""The rows of a session: what every sample has so far, how a round is fed and how it is kept."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from paretoken.evaluators.kernels import fused
+
+# Of a polynomial over the rounds, modulo 2^64: the prime of FNV-1a.
+_NEXT_ROUND = 1099511628211
+
+
+class RowCounts(NamedTuple):
+    """Work of each row since its reset, [B] int64: forwards, drafts accepted and rejected.
+
+    rounds: a number that depends on how many drafts every single round tested and kept, in order.
+    """
+
+    forwards: Tensor
+    accepted: Tensor
+    rejected: Tensor
+    rounds: Tensor
+
+
+class Fed(NamedTuple):
+    """What one round shows the target: tokens [B, W], the place [B, W] that each predicts in its
+    sample, and which drafts count, [B, W - 1] bool."""
+
+    tokens: Tensor
+    place: Tensor
+    valid: Tensor
+
+
+class Rows:
+    """B rows of up to N tokens, updated in place so that a CUDA graph can hold a round.
+
+    tokens: [B, N + pad]. pending: [B], the token that is fed next. count: [B], tokens that stand; N
+    where a row is finished. lengths: [B], tokens that the next window is to hold. broken: [1], not
+    0 once any law was no number. standing: the last three in one tensor, for the host to look at.
+    """
+
+    def __init__(self, batch: int, length: int, window: int, device: torch.device) -> None:
+        def zeros(*size: int) -> Tensor:
+            return torch.zeros(batch, *size, dtype=torch.int64, device=device)
+
+        self.length = length
+        self.tokens, self.pending = zeros(length + window), zeros()
+        self.counts = RowCounts(zeros(), zeros(), zeros(), zeros())
+        self.standing = torch.zeros(2 * batch + 1, dtype=torch.int64, device=device)
+        self.count, self.lengths, self.broken = self.standing.split([batch, batch, 1])
+        self.count.fill_(length)
+        self.lengths.fill_(window)
+
+    def start(self, rows: Tensor, pending: Tensor, first: int) -> None:
+        """Begin samples in some rows: their pending tokens, and the length of their windows."""
+        self.pending[rows] = pending
+        self.count[rows] = 0
+        self.tokens[rows] = 0
+        self.lengths[rows] = first
+        for counter in self.counts:
+            counter[rows] = 0
+
+    def feed(self, drafts: Tensor, offered: Tensor) -> Fed:
+        """The pending token and drafts [B, W - 1], of which those `offered` can count.
+
+        A draft counts within its row's length and before the end of its sample.
+        """
+        if fused(drafts.device):
+            from paretoken.evaluators.kernels import rows as kernels
+
+            return Fed(
+                *kernels.feed(self.pending, drafts, offered, self.count, self.lengths, self.length)
+            )
+        slots = torch.arange(drafts.shape[1] + 1, device=drafts.device)
+        place = self.count.unsqueeze(-1) + slots
+        in_length = slots[1:] < self.lengths.unsqueeze(-1)
+        valid = in_length & (place[:, :-1] < self.length) & offered
+        return Fed(torch.cat([self.pending.unsqueeze(-1), drafts], dim=1), place, valid)
+
+    def commit(
+        self, drafts: Tensor, valid: Tensor, accepted: Tensor, token: Tensor, laws: Tensor
+    ) -> None:
+        """Write the accepted drafts and the token after them, and move the positions.
+
+        drafts, valid: [B, W - 1]. accepted, token: [B]. laws: [B, W, V], looked at for NaN.
+        Rows that were finished before stay as they are.
+        """
+        if fused(drafts.device):
+            from paretoken.evaluators.kernels import rows as kernels
+
+            state = (self.tokens, self.pending, self.count, *self.counts, self.broken)
+            kernels.commit(state, drafts, valid, accepted, token, laws, self.length, _NEXT_ROUND)
+            return
+        open_rows = self.count < self.length
+        slots = torch.arange(drafts.shape[1] + 1, device=drafts.device)
+        line = torch.cat([drafts, token.unsqueeze(-1)], dim=1)
+        end = accepted.unsqueeze(-1)
+        line = torch.where(slots == end, token.unsqueeze(-1), line)
+        place = self.count.unsqueeze(-1) + slots
+        keep = (slots <= end) & open_rows.unsqueeze(-1)
+        self.tokens.scatter_(1, place, torch.where(keep, line, self.tokens.gather(1, place)))
+        gained = torch.minimum(accepted + 1, self.length - self.count) * open_rows
+        self.counts.forwards.add_(open_rows)
+        self.counts.accepted.add_(torch.minimum(accepted, gained))
+        tested = valid.sum(-1)
+        self.counts.rejected.add_((accepted < tested) & open_rows)
+        this_round = (accepted + 1) * self.length + tested
+        rounds = self.counts.rounds * _NEXT_ROUND + this_round
+        self.counts.rounds.copy_(torch.where(open_rows, rounds, self.counts.rounds))
+        self.pending.copy_(torch.where(open_rows, token, self.pending))
+        self.count.add_(gained)
+        self.broken |= (laws[..., 0].isnan() & open_rows.unsqueeze(-1)).any()
