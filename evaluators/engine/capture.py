@@ -32,7 +32,7 @@ class Rounds:
         if session.target.device.type == "cuda":
             standing = session.rows.standing
             self._seen = [torch.empty_like(standing, device="cpu").pin_memory() for _ in range(2)]
-            self._events = [torch.cuda.Event() for _ in range(2)]
+            self._events = [torch.cuda.Event() for _ in range(2)]  # type: ignore[no-untyped-call]
             self._turn = 0
 
     def padded(self, longest: int) -> int:
@@ -88,7 +88,7 @@ class Rounds:
 
 
 class Look:
-    """How the rows stood after one round, on its way to the host; the next but one overwrites it."""
+    """How the rows stood after a round, on its way to the host; the next but one overwrites it."""
 
     def __init__(self, standing: torch.Tensor, event: torch.cuda.Event | None) -> None:
         self._standing, self._event = standing, event

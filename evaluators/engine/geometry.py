@@ -11,8 +11,9 @@ from torch import Tensor
 Space = Literal["embedding", "codebook", "normalised"]
 SPACES: tuple[Space, ...] = ("normalised", "codebook", "embedding")
 
-# Above this many tokens, quantiles of pairwise distance come from a fixed subset of rows.
-_EXACT_QUANTILE = 2048
+# Above this many tokens, quantiles of pairwise distance come from a fixed subset of rows, and
+# distances are computed where they are asked for instead of looked up.
+_EXACT_QUANTILE = _TABLE = 2048
 
 
 class Geometry:
@@ -30,11 +31,19 @@ class Geometry:
         self.neighbours = cache(self._neighbours)
         self.quantile = cache(self._quantile)
         self.clusters = cache(self._clusters)
+        self._table = cache(self._all_distances)
 
     def squared_distance(self, space: Space, x: Tensor, y: Tensor) -> Tensor:
         """Squared Euclidean distance of tokens x and y, of one broadcast shape; 0 for x = y."""
+        if self.vocabulary <= _TABLE:
+            return self._table(space)[x * self.vocabulary + y]
         rows = self._rows[space]
         return (rows[x] - rows[y]).square().sum(-1)
+
+    def _all_distances(self, space: Space) -> Tensor:
+        """Of every two tokens, [V * V]."""
+        rows = self._rows[space]
+        return torch.cat([(row - rows).square().sum(-1) for row in rows])
 
     def _from(self, space: Space, tokens: Tensor) -> Tensor:
         """Squared distances [n, V] from some tokens to all."""

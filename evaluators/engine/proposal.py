@@ -12,9 +12,10 @@ class Proposal:
     """Drafts for one round: a tree of D nodes under the pending token; a chain is the plainest.
 
     tokens: [B, D] int64. laws: [B, D, V], what each token was drawn from; one-hot for a token that
-    is certain (V may be 0 where shared noise verifies: nobody reads them). valid: [B, D] bool, the nodes that count (rows draft to different lengths).
-    parents: for each node the index of its parent, -1 for the pending token; the same for all rows.
-    k independent drafts are k chains that start at -1.
+    is certain (V is 0 where shared noise verifies: nobody reads them). valid: [B, D] bool, the
+    nodes that count (rows draft to different lengths). parents: for each node the index of its
+    parent, -1 for the pending token; the same for all rows. k independent drafts are k chains that
+    start at -1.
     """
 
     tokens: Tensor

@@ -50,7 +50,8 @@ class Rows:
         self.tokens, self.pending = zeros(length + window), zeros()
         self.counts = RowCounts(zeros(), zeros(), zeros(), zeros())
         self.standing = torch.zeros(2 * batch + 1, dtype=torch.int64, device=device)
-        self.count, self.lengths, self.broken = self.standing.split([batch, batch, 1])
+        self.count, self.lengths = self.standing[:-1].view(2, batch)
+        self.broken = self.standing[-1:]
         self.count.fill_(length)
         self.lengths.fill_(window)
 

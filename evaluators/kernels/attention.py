@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 @triton.jit
-def _attend(  # type: ignore[no-untyped-def]
+def _attend(
     q, keys, values, positions, out, W, scale,
     HEADS: tl.constexpr, SLOTS: tl.constexpr, HD: tl.constexpr, BD: tl.constexpr,
     BW: tl.constexpr, BK: tl.constexpr,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @triton.jit
-def _invert(law, uniform, out, V: tl.constexpr, BV: tl.constexpr):  # type: ignore[no-untyped-def]
+def _invert(law, uniform, out, V: tl.constexpr, BV: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     v = tl.arange(0, BV)
     mass = tl.load(law + row * V + v, mask=v < V, other=0.0).to(tl.float64)
@@ -22,9 +22,7 @@ def _invert(law, uniform, out, V: tl.constexpr, BV: tl.constexpr):  # type: igno
 
 
 @triton.jit
-def _noisy(  # type: ignore[no-untyped-def]
-    laws, noise, place, out, W, places, V: tl.constexpr, BV: tl.constexpr
-):
+def _noisy(laws, noise, place, out, W, places, V: tl.constexpr, BV: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     v = tl.arange(0, BV)
     law = tl.load(laws + row * V + v, mask=v < V, other=0.0).to(tl.float32)
@@ -63,7 +61,7 @@ def draw_at(laws: Tensor, noise: Tensor, place: Tensor) -> Tensor:
 
 
 @triton.jit
-def _normalise(mass, otherwise, out, V: tl.constexpr, BV: tl.constexpr):  # type: ignore[no-untyped-def]
+def _normalise(mass, otherwise, out, V: tl.constexpr, BV: tl.constexpr):
     line = tl.program_id(0).to(tl.int64) * V
     v = tl.arange(0, BV)
     values = tl.load(mass + line + v, mask=v < V, other=0.0)

@@ -10,7 +10,7 @@ INITS = ("random", "repeat_left", "law_left", "repeat_above")
 
 
 @triton.jit
-def _move(  # type: ignore[no-untyped-def]
+def _move(
     guess, accepted, lengths, count, tokens, round_, chance, likeliest, out, V, width, padded,
     rounds, INIT: tl.constexpr, S: tl.constexpr, W: tl.constexpr, BS: tl.constexpr,
 ):  # fmt: skip
@@ -50,9 +50,7 @@ def _move(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _move_laws(  # type: ignore[no-untyped-def]
-    laws, accepted, lengths, tokens, out, S, W, V: tl.constexpr, BV: tl.constexpr
-):
+def _move_laws(laws, accepted, lengths, tokens, out, S, W, V: tl.constexpr, BV: tl.constexpr):
     program = tl.program_id(0).to(tl.int64)
     row, slot = program // S, program % S
     v = tl.arange(0, BV)

@@ -34,7 +34,7 @@ def tiles(rows: int, inner: int, normed: bool) -> dict[str, Any]:
 
 
 @triton.jit
-def _embed(table, tokens, out, D: tl.constexpr, BD: tl.constexpr):  # type: ignore[no-untyped-def]
+def _embed(table, tokens, out, D: tl.constexpr, BD: tl.constexpr):
     row = tl.program_id(0)
     token = tl.load(tokens + row)
     d = tl.arange(0, BD)
@@ -43,7 +43,7 @@ def _embed(table, tokens, out, D: tl.constexpr, BD: tl.constexpr):  # type: igno
 
 
 @triton.jit
-def _normed(x, norm, m, k, M, K: tl.constexpr):  # type: ignore[no-untyped-def]
+def _normed(x, norm, m, k, M, K: tl.constexpr):
     """A block of rows times the norm's weights, and its squares: summed once, after the loop."""
     inside = (m[:, None] < M) & (k[None, :] < K)
     block = tl.load(x + m[:, None].to(tl.int64) * K + k[None, :], mask=inside, other=0.0)
@@ -52,14 +52,14 @@ def _normed(x, norm, m, k, M, K: tl.constexpr):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _weights(w, n, k, N, K: tl.constexpr):  # type: ignore[no-untyped-def]
+def _weights(w, n, k, N, K: tl.constexpr):
     """w[n, k] of a matrix [N, K], turned for a product: [BK, BN]."""
     inside = (n[None, :] < N) & (k[:, None] < K)
     return tl.load(w + n[None, :] * K + k[:, None], mask=inside, other=0.0)
 
 
 @triton.jit
-def _project(  # type: ignore[no-untyped-def]
+def _project(
     x, norm, w, rotary, positions, q, keys, values, M, W, eps,
     HEADS: tl.constexpr, SLOTS: tl.constexpr, HD: tl.constexpr, K: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
@@ -100,7 +100,7 @@ def _project(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _accumulate(  # type: ignore[no-untyped-def]
+def _accumulate(
     a, w, x, M, N: tl.constexpr, K: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
@@ -118,7 +118,7 @@ def _accumulate(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _gate(  # type: ignore[no-untyped-def]
+def _gate(
     x, norm, w1, w3, out, M, eps, N: tl.constexpr, K: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
@@ -143,7 +143,7 @@ def _gate(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _normed_product(  # type: ignore[no-untyped-def]
+def _normed_product(
     x, norm, w, out, M, eps, N: tl.constexpr, K: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip

@@ -11,9 +11,7 @@ _BLOCK = 512
 
 
 @triton.jit(do_not_specialize=["seed", "purpose", "total"])
-def _uniforms(  # type: ignore[no-untyped-def]
-    out, rows, seed, purpose, total, places, slots, blocks, B: tl.constexpr
-):
+def _uniforms(out, rows, seed, purpose, total, places, slots, blocks, B: tl.constexpr):
     i = tl.program_id(0).to(tl.int64) * B + tl.arange(0, B)
     inside = i < total
     line, block = i // blocks, i % blocks

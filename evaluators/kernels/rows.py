@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @triton.jit
-def _feed(  # type: ignore[no-untyped-def]
+def _feed(
     pending, drafts, offered, count, lengths, fed, place, valid, length, draft_stride,
     offered_stride, W: tl.constexpr, BW: tl.constexpr,
 ):  # fmt: skip
@@ -29,7 +29,7 @@ def _feed(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _leading(kept, out, D: tl.constexpr, BD: tl.constexpr):  # type: ignore[no-untyped-def]
+def _leading(kept, out, D: tl.constexpr, BD: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     slot = tl.arange(0, BD)
     stands = tl.load(kept + row * D + slot, mask=slot < D, other=0) != 0
@@ -37,7 +37,7 @@ def _leading(kept, out, D: tl.constexpr, BD: tl.constexpr):  # type: ignore[no-u
 
 
 @triton.jit
-def _commit(  # type: ignore[no-untyped-def]
+def _commit(
     tokens, pending, count, forwards, kept, refused, rounds, broken,
     drafts, valid, accepted, token, laws, length, draft_stride, padded, prime, V,
     W: tl.constexpr, BW: tl.constexpr,

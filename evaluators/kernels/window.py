@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from torch import Tensor
 
@@ -11,7 +11,7 @@ from paretoken.evaluators.kernels.linear import accumulate, embed, gate, normed_
 
 if TYPE_CHECKING:
     from paretoken.evaluators.models.key_value_cache import KeyValueCache
-    from paretoken.evaluators.models.llamagen import Transformer
+    from paretoken.evaluators.models.llamagen import Block, Transformer
 
 
 def forward_window(
@@ -21,7 +21,7 @@ def forward_window(
     rows, window = tokens.shape
     eps = model.config.norm_eps
     x = embed(cache.table, tokens.reshape(-1))
-    for block, layer in zip(model.layers, cache.layers, strict=True):
+    for block, layer in zip(cast("list[Block]", model.layers), cache.layers, strict=True):
         attention, ffn = block.attention, block.feed_forward
         q = project(
             x, block.attention_norm.weight, attention.wqkv.weight, eps, model.rotary, positions,

@@ -36,7 +36,7 @@ def frechet_distance(pool: Tensor, reference: Reference) -> float:
             half = centred @ seen.root
             product = half.T @ half
         eigenvalues = torch.linalg.eigvalsh(product)
-    except torch.linalg.LinAlgError as error:
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         raise MeasurementFailed("linear-algebra", f"FID has no eigenvalues: {error}.") from error
     # Rounding leaves the eigenvalues that are zero a little below.
     shared = eigenvalues.clamp_min(0.0).sqrt().sum()

@@ -45,7 +45,8 @@ class Seen:
     def root(self) -> Tensor:
         """The symmetric root of the covariance."""
         values, vectors = torch.linalg.eigh(self.covariance)
-        return (vectors * values.clamp_min(0.0).sqrt()) @ vectors.T
+        root: Tensor = (vectors * values.clamp_min(0.0).sqrt()) @ vectors.T
+        return root
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,8 +20,8 @@ Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 class KeyValueCache:
     """R rows of S slots, for every layer keys and values [R, heads, S, head_dim].
 
-    layers: [layers, 2, R, heads, S, head_dim]. table: [V + classes + 1, D], embeddings of the image tokens and then of the class tokens; its
-    type and device are the cache's.
+    layers: [layers, 2, R, heads, S, head_dim]. table: [V + classes + 1, D], embeddings of the image
+    tokens and then of the class tokens; its type and device are the cache's.
     """
 
     def __init__(

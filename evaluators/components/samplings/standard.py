@@ -15,6 +15,7 @@ from torch import Tensor
 
 from paretoken.evaluators.engine.laws import one_hot
 from paretoken.evaluators.engine.sampling import Sampling
+from paretoken.evaluators.kernels import fused
 from paretoken.spaces.component import Component, knob
 
 
@@ -51,6 +52,14 @@ class Standard(Sampling):
         return self.guided and (self.cfg_interval < 0 or index <= self.cfg_interval + 1)
 
     def laws(self, conditional: Tensor, unconditional: Tensor | None, index: Tensor) -> Tensor:
+        if fused(conditional.device) and self.temperature > 0.0:
+            from paretoken.evaluators.kernels import laws as kernels
+
+            return kernels.laws(
+                conditional, unconditional, index,
+                cfg=self.cfg, cfg_interval=self.cfg_interval,
+                temperature=max(self.temperature, 1e-5), top_k=self.top_k, top_p=self.top_p,
+            )  # fmt: skip
         logits = conditional
         if unconditional is not None:
             logits = unconditional + self.cfg * (conditional - unconditional)

@@ -1,4 +1,4 @@
-"""The kernels run as written on CUDA; elsewhere Triton interprets them, slowly and on small sizes."""
+"""On CUDA the kernels run as written; elsewhere Triton interprets them, slowly, on small sizes."""
 
 from __future__ import annotations
 

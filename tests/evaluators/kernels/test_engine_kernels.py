@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from paretoken.evaluators.components.drafters.jacobi import Jacobi
+from paretoken.evaluators.components.samplings.standard import Standard
 from paretoken.evaluators.engine import laws as plain
 from paretoken.evaluators.engine.drafter import Round, Shape
 from paretoken.evaluators.engine.noise import Purpose, tables
@@ -143,9 +144,9 @@ def test_guesses_move_alike(
     memories: list[Any] = []
     for together in (False, True):
         for module in ("engine.laws", "engine.noise", "components.drafters.jacobi"):
+            chosen = together and module.endswith("jacobi")
             monkeypatch.setattr(
-                f"paretoken.evaluators.{module}.fused",
-                lambda _, fused=together and module.endswith("jacobi"): fused,
+                f"paretoken.evaluators.{module}.fused", lambda _, fused=chosen: fused
             )
         memory: Any = drafter.memory(shape)
         memory.reset(torch.arange(B, device=device), torch.arange(B, device=device), 3)
@@ -165,10 +166,61 @@ def test_guesses_move_alike(
                     torch.tensor([2, 2, 1, 2, 2], device=device),
                     torch.tensor([1, 4, 7, 12, 11], device=device),
                     tokens,
-                )  # fmt: skip
+                )
             )
         memories.append(memory)
     one, other = memories
     assert torch.equal(one._tokens, other._tokens)
     assert torch.equal(one._laws, other._laws)
     assert torch.equal(one._round, other._round)
+
+
+@pytest.mark.parametrize("guided", [False, True])
+@pytest.mark.parametrize("interval", [-1, 3])
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {},
+        {"temperature": 0.7},
+        {"top_k": 4},
+        {"top_k": 9, "temperature": 1.3},
+        {"top_p": 0.6},
+        {"top_p": 0.0},
+        {"top_k": 5, "top_p": 0.8, "temperature": 0.9},
+    ],
+    ids=str,
+)
+def test_sampling_laws_are_the_same(
+    device: torch.device,
+    monkeypatch: pytest.MonkeyPatch,
+    knobs: dict[str, Any],
+    interval: int,
+    guided: bool,
+) -> None:
+    sampling = Standard(cfg=1.75 if guided else 1.0, cfg_interval=interval, **knobs)
+    logits = (seeded(device, 6, 3, V) - 0.5) * 6
+    logits[0, 0] = logits[0, 0].round()  # ties
+    logits[1, 1, 2] = -torch.inf
+    logits[2, 2, 5] = torch.nan
+    other = (seeded(device, 6, 3, V, seed=1) - 0.5) * 6 if guided else None
+    index = torch.arange(18, device=device).view(6, 3) % 7
+    found = []
+    for together in (False, True):
+        monkeypatch.setattr(
+            "paretoken.evaluators.components.samplings.standard.fused",
+            lambda _, fused=together: fused,
+        )
+        found.append(sampling.laws(logits, other, index))
+    torch.testing.assert_close(found[1], found[0], rtol=2e-6, atol=1e-9, equal_nan=True)
+
+
+def test_equal_tokens_at_the_edge_of_top_p_stay_in_order(device: torch.device) -> None:
+    from paretoken.evaluators.kernels.laws import laws as fused_laws
+
+    logits = torch.zeros(1, 1, 8, device=device)
+    index = torch.zeros(1, 1, dtype=torch.int64, device=device)
+    law = fused_laws(
+        logits, None, index, cfg=1.0, cfg_interval=-1, temperature=1.0, top_k=0, top_p=0.3
+    )
+    # Of eight equal tokens, those with at most 0.3 before them: 0, 0.125 and 0.25.
+    assert law[0, 0].tolist() == pytest.approx([1 / 3] * 3 + [0] * 5)
