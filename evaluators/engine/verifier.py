@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from paretoken.evaluators.engine.geometry import Geometry
 from paretoken.evaluators.engine.laws import at, draw_at, leading
 from paretoken.evaluators.engine.proposal import Proposal, Verdict
+from paretoken.evaluators.kernels import fused
 from paretoken.spaces.component import Component
 from paretoken.spaces.errors import BadInput
 
@@ -93,6 +95,10 @@ class PerToken(Verifier):
     ) -> Tensor:
         """a(x) = min(1, ratio(x)), and 0 where the target forbids the token; shapes as `ratio`."""
         ratio = self.ratio(p, q, tokens, slot, geometry)
+        if fused(ratio.device) and ratio.dim() == 3 and ratio.shape[-1] == 1:
+            from paretoken.evaluators.kernels import verify as kernels
+
+            return kernels.clip(ratio, p, tokens)
         allowed = p.gather(-1, tokens) > 0
         return torch.where(allowed, ratio.nan_to_num(nan=0.0, posinf=1.0), 0.0).clamp(max=1.0)
 
@@ -116,22 +122,44 @@ class PerToken(Verifier):
             return Verdict(path, path.sum(-1), laws[:, 0])
         p, q = laws[:, :depth], proposal.laws
         a = self.acceptance(p, q, proposal.tokens.unsqueeze(-1), slots.view(1, -1, 1), geometry)
-        # Strictly smaller: a token of probability zero is never accepted.
-        kept = (chance.accept < a.squeeze(-1)) & proposal.valid
-        accepted = leading(kept)
-        next_law = at(laws, accepted)
-        drafted = proposal.valid.sum(-1)
-        last = accepted.clamp(max=depth - 1)
-        p_last, q_last = at(p, last), at(q, last)
+        kept = keep(a.squeeze(-1), chance.accept, proposal.valid, laws, q)
 
         def ratio_of_all() -> Tensor:
-            everything = torch.arange(laws.shape[-1], device=laws.device).expand_as(p_last)
-            ratio = self.ratio(p_last, q_last, everything, last.unsqueeze(-1), geometry)
-            return torch.where(p_last > 0, ratio.nan_to_num(nan=0.0), 0.0)
+            everything = torch.arange(laws.shape[-1], device=laws.device).expand_as(kept.p)
+            last = kept.accepted.clamp(max=depth - 1).unsqueeze(-1)
+            ratio = self.ratio(kept.p, kept.q, everything, last, geometry)
+            return torch.where(kept.p > 0, ratio.nan_to_num(nan=0.0), 0.0)
 
-        corrected = residual.law(p_last, q_last, ratio_of_all)
-        law = torch.where((accepted < drafted).unsqueeze(-1), corrected, next_law)
-        return Verdict(path, accepted, law)
+        corrected = residual.law(kept.p, kept.q, ratio_of_all)
+        return Verdict(path, kept.accepted, torch.where(kept.rejected, corrected, kept.following))
+
+
+class Kept(NamedTuple):
+    """Which drafts of a chain stand, and the laws where it ends.
+
+    accepted: [B]. rejected: [B, 1] bool, whether a draft was refused. p, q: [B, V], target and
+    draft law of the refused slot, or of the last one. following: [B, V], the target's law behind
+    the accepted drafts.
+    """
+
+    accepted: Tensor
+    rejected: Tensor
+    p: Tensor
+    q: Tensor
+    following: Tensor
+
+
+def keep(a: Tensor, chance: Tensor, valid: Tensor, laws: Tensor, q: Tensor) -> Kept:
+    """Test drafts one after another: a, chance, valid [B, D], laws [B, D + 1, V], q [B, D, V]."""
+    if fused(a.device):
+        from paretoken.evaluators.kernels import verify as kernels
+
+        return Kept(*kernels.keep(a, chance, valid, laws, q))
+    # Strictly smaller: a token of probability zero is never accepted.
+    accepted = leading((chance < a) & valid)
+    last = accepted.clamp(max=a.shape[1] - 1)
+    rejected = (accepted < valid.sum(-1)).unsqueeze(-1)
+    return Kept(accepted, rejected, at(laws, last), at(q, last), at(laws, accepted))
 
 
 class SharedNoise(Verifier):

@@ -5,7 +5,9 @@
 
 Every decoder here emits the target's law, so speed is all that differs. Plain decoding is timed
 before and after the others of a batch size: the drift between the two is what a ratio may be off by
-for other reasons than the decoder. Step compression counts target forwards, speed-up is wall time.
+for other reasons than the decoder. Step compression counts target forwards, speed-up is wall time,
+and the round ratio between them is how much longer a round takes than one plain step; what of that
+is the model and what is verification, `round_time.py` tells.
 """
 
 from __future__ import annotations
@@ -115,13 +117,18 @@ def _row(
         "step_compression": steps.value,
         "step_compression_spread": steps.spread,
         "target_forwards": found["target_forwards"].value,
+        "tokens_per_s": speed.value * steps.value * found["target_forwards"].value,
+        "round_ratio": steps.value / ratio,
         "repeats": speed.samples,
     }
 
 
 def _table(rows: list[Row]) -> Table:
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("batch", "coupling", "window", "images/s", "speed-up", "step compression"):
+    for name in (
+        "batch", "coupling", "window", "images/s", "tokens/s", "speed-up", "step compression",
+        "round ratio",
+    ):  # fmt: skip
         table.add_column(name, justify="left" if name == "coupling" else "right")
     for i, row in enumerate(rows):
         table.add_row(
@@ -129,8 +136,10 @@ def _table(rows: list[Row]) -> Table:
             row["coupling"],
             str(row["window"]),
             _told(row["images_per_s"], row["images_per_s_spread"]),
+            f"{row['tokens_per_s']:,.0f}",
             _told(row["speedup"], row["speedup_spread"]),
             _told(row["step_compression"], row["step_compression_spread"]),
+            f"{row['round_ratio']:.2f}",
             end_section=i + 1 == len(rows) or rows[i + 1]["coupling"] != row["coupling"],
         )
     return table

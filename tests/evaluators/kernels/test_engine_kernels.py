@@ -10,11 +10,13 @@ from torch import Tensor
 
 from paretoken.evaluators.components.drafters.jacobi import Jacobi
 from paretoken.evaluators.components.samplings.standard import Standard
+from paretoken.evaluators.components.verifiers.amplified import Amplified
 from paretoken.evaluators.engine import laws as plain
 from paretoken.evaluators.engine.drafter import Round, Shape
 from paretoken.evaluators.engine.noise import Purpose, tables
 from paretoken.evaluators.engine.proposal import Verdict
 from paretoken.evaluators.engine.rows import Rows
+from paretoken.evaluators.engine.verifier import keep
 
 B, N, V, W, WIDTH = 5, 12, 10, 4, 4
 
@@ -35,7 +37,7 @@ def unfused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The plain operations on CUDA too."""
     for module in (
         "evaluators.engine.laws", "evaluators.engine.noise", "evaluators.engine.rows",
-        "evaluators.components.drafters.jacobi",
+        "evaluators.engine.verifier", "evaluators.components.drafters.jacobi",
     ):  # fmt: skip
         monkeypatch.setattr(f"paretoken.{module}.fused", lambda device: False)
 
@@ -224,3 +226,32 @@ def test_equal_tokens_at_the_edge_of_top_p_stay_in_order(device: torch.device) -
     )
     # Of eight equal tokens, those with at most 0.3 before them: 0, 0.125 and 0.25.
     assert law[0, 0].tolist() == pytest.approx([1 / 3] * 3 + [0] * 5)
+
+
+def test_acceptance_is_clipped_alike(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    p, q = laws(device, B, W), laws(device, B, W, seed=1)[:, :-1]  # p: one slot more than drafts
+    tokens = (seeded(device, B, W - 1, seed=2) * V).long().unsqueeze(-1)  # forbidden ones as well
+    slot = torch.arange(W - 1, device=device).view(1, -1, 1)
+    found = []
+    for together in (False, True):
+        monkeypatch.setattr(
+            "paretoken.evaluators.engine.verifier.fused", lambda _, fused=together: fused
+        )
+        found.append(Amplified(factor=1.3).acceptance(p[:, :-1], q, tokens, slot, None))
+    assert torch.equal(*found)
+    assert 0 < found[0].sum() < found[0].numel()
+
+
+@pytest.mark.parametrize("depth", [1, W - 1])
+def test_drafts_are_kept_alike(device: torch.device, unfused: None, depth: int) -> None:
+    from paretoken.evaluators.kernels import verify
+
+    law = laws(device, 40, depth + 1)
+    q = laws(device, 40, W, seed=1)[:, :depth]  # a part of what the drafter remembers
+    a, chance = seeded(device, 40, depth, seed=2), seeded(device, 40, depth, seed=3)
+    a[0], a[1] = 0.0, 2.0
+    valid = torch.arange(depth, device=device) < (torch.arange(40, device=device) % 4).unsqueeze(1)
+    for wanted, same in zip(
+        keep(a, chance, valid, law, q), verify.keep(a, chance, valid, law, q), strict=True
+    ):
+        assert torch.equal(wanted, same)
