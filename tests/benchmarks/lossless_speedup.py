@@ -46,7 +46,7 @@ def main(
     out: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
 ) -> None:
     """Time plain decoding and lossless drafting, and print the ratios."""
-    console = Console()
+    console = Console(width=110)
     try:
         rows: list[Row] = []
         for size in _numbers(batch):
