@@ -20,7 +20,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from paretoken.cache.address import Address
-from paretoken.cache.schema import REVISION, VERSION_TABLE, from_json, to_json
+from paretoken.cache.json_text import from_json, to_json
+from paretoken.cache.schema import REVISION, VERSION_TABLE
 from paretoken.spaces.errors import BadInput, Unreadable
 
 _PATIENCE_S = 30.0

@@ -34,6 +34,7 @@ from sqlalchemy.orm import Session
 
 from paretoken.cache import points
 from paretoken.cache.bounds import Bound
+from paretoken.cache.json_text import to_json
 from paretoken.cache.ranking import best
 from paretoken.cache.schema import (
     CandidateRow,
@@ -46,7 +47,6 @@ from paretoken.cache.schema import (
     Row,
     StudyRow,
     TrialRow,
-    to_json,
 )
 from paretoken.cache.staircase import front, recomputed_front
 from paretoken.spaces.objectives import Objective
