@@ -110,7 +110,10 @@ class Database:
             return
         with self._translated(), self._writer.begin() as connection:
             if self._revision(connection) != REVISION:  # nobody did it while we waited
-                _upgrade(connection)
+                # Costs a third of a second, and opening an up-to-date store does not need it.
+                from paretoken.cache.upgrade import upgrade
+
+                upgrade(connection)
 
     def _revision(self, connection: Connection) -> str | None:
         """The stored schema's revision, None for an empty database."""
@@ -169,16 +172,3 @@ def _use_write_ahead_log(path: Path) -> None:
                 if "locked" not in str(error) or time.monotonic() > give_up:
                     raise
                 time.sleep(0.01)
-
-
-def _upgrade(connection: Connection) -> None:
-    """Run the missing migrations in the transaction of `connection`."""
-    # Costs a third of a second to import, and opening an up-to-date store does not need it.
-    from alembic import command
-    from alembic.config import Config
-
-    config = Config()
-    folder = Path(__file__).parent / "migrations"
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")

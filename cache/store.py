@@ -225,12 +225,12 @@ class Store:
     def front(self, study: str) -> list[Trial]:
         """The trials on the study's front, the best in the first objective first.
 
-        With two objectives they are read by a flag that is kept right as measurements come in.
+        With up to two objectives they are read by a flag that is kept right with every measurement.
         """
         with self._database.reading() as session:
             row = study_row(session, study)
             objectives = study_objectives(row)
-            if len(objectives) != 2:
+            if len(objectives) > 2:
                 done = (t for t in read_trials(session, row.id, objectives) if t.state == "done")
                 return pareto_front({t.candidate_id: t for t in done}.values(), objectives)
             numbers = [place.number for place in staircase.front(session, row.id)]

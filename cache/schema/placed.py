@@ -1,29 +1,81 @@
-"""What follows from the other tables, kept so that the database can answer at once."""
+"""What follows from the other tables, kept so that the database can answer at once.
+
+It is kept right as measurements come in, and after a migration it is written anew.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Double, ForeignKey, Index
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
-from paretoken.cache.schema.base import Row
+from paretoken.cache.schema.base import DIGEST, Row
+
+# Columns n0, n1, … of `points`. Empty ones cost a bit each; a number beyond them is looked up.
+SLOTS = 24
 
 
 class PointRow(Row):
-    """A candidate's place in its study: the losses (smaller is better) of the first two objectives.
+    """A candidate in its study: its place, and every number of it that may be asked for.
 
-    x, y: class means, kept up to date. front: whether no other point of the study dominates it.
+    x, y: the losses (smaller is better) of the first two objectives; of a single one, twice.
+    front: whether no other point of the study dominates it. n0 …: the other numbers, see
+    `NumberRow`; NULL where there is none that compares. All are class means, kept up to date.
     """
 
     __tablename__ = "points"
     __table_args__ = (
+        *(Column(f"n{slot}", Double) for slot in range(SLOTS)),
+        ForeignKeyConstraint(
+            ["study_id", "number"], ["trials.study_id", "trials.number"], name="fk_points_trial"
+        ),
+        UniqueConstraint("study_id", "candidate_id"),
         Index(None, "study_id", "x", "y"),
-        Index(None, "study_id", "y", "x"),
-        Index(None, "study_id", "front", "x", "y"),
+        Index(
+            "ix_points_front",
+            "study_id",
+            "x",
+            "y",
+            sqlite_where=text("front = 1"),
+            postgresql_where=text("front"),
+        ),
+        # SQLite keeps the rows of a study side by side then: all are read where a best is asked.
+        {"sqlite_with_rowid": False},
     )
 
-    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"), primary_key=True)
-    candidate_id: Mapped[str] = mapped_column(ForeignKey("candidates.id"), primary_key=True)
-    trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"), index=True)
+    study_id: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    candidate_id: Mapped[str] = mapped_column(DIGEST)
     x: Mapped[float] = mapped_column(Double)
     y: Mapped[float] = mapped_column(Double)
     front: Mapped[bool] = mapped_column(Boolean)
+
+
+class NumberRow(Row):
+    """A name that the trials of a study have a number of, and which of these compare.
+
+    slot: of the column of `points`; none for an objective on an axis, and where no column was left.
+    aspect: of the classes that it is taken from. comparable, device, software: the conditions of
+    trial 0's number, under which the others have to be found; comparable is NULL where trial 0 has
+    none, and then all count.
+    """
+
+    __tablename__ = "numbers"
+
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(Text, primary_key=True)
+    slot: Mapped[int | None]
+    aspect: Mapped[str] = mapped_column(String(16))
+    comparable: Mapped[str | None] = mapped_column(Text)
+    device: Mapped[str] = mapped_column(Text)
+    software: Mapped[str] = mapped_column(Text)
