@@ -2,13 +2,15 @@
 
 Both databases have one writer at a time, who waits for the others first: no transaction fails
 half-way for a lock, and statistics, splits and fronts are read, changed and written back without a
-race. On SQLite that is BEGIN IMMEDIATE, on PostgreSQL an advisory lock. A reader waits for nobody
-and sees one state.
+race. On SQLite that is BEGIN IMMEDIATE, on PostgreSQL an advisory lock. The threads of one process
+queue for a lock of its own first: SQLite lets whoever asks at the right moment go before, and
+waiting writers would use up the connections. A reader waits for nobody and sees one state.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -34,6 +36,7 @@ class Database:
     def __init__(self, address: Address, create: bool) -> None:
         """Open, and migrate where needed. create: whether a missing store is made."""
         self.address = address
+        self._turn = threading.Lock()
         if address.is_sqlite:
             address.check_file(create)
         engine = self._engine()
@@ -55,7 +58,12 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """A session committed as one transaction at the end, or not at all."""
-        with self._translated(), Session(self._writer) as session, session.begin():
+        with (
+            self._turn,
+            self._translated(),
+            Session(self._writer) as session,
+            session.begin(),
+        ):
             yield session
 
     def close(self) -> None:

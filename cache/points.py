@@ -162,7 +162,6 @@ def _add(
                 {
                     "study_id": numbers.study_id,
                     "number": number,
-                    "candidate_id": candidate_id,
                     "x": x,
                     "y": y,
                     "front": False,
@@ -205,9 +204,12 @@ def _without_a_point(
     study_id: int, trials: Sequence[int] | None
 ) -> Select[int, str, int | None, int | None]:
     """Number, candidate and classes of finished trials whose candidates have no point yet."""
-    there = aliased(PointRow)
+    twin = aliased(TrialRow)
     has_one = exists().where(
-        there.study_id == TrialRow.study_id, there.candidate_id == TrialRow.candidate_id
+        twin.candidate_id == TrialRow.candidate_id,
+        twin.study_id == study_id,
+        PointRow.study_id == study_id,
+        PointRow.number == twin.number,
     )
     wanted = select(
         TrialRow.number, TrialRow.candidate_id, TrialRow.quality_id, TrialRow.speed_id

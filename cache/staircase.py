@@ -111,7 +111,6 @@ class OnFront:
     """A trial on its study's front; x, y: its losses in the first two objectives."""
 
     number: int
-    candidate_id: str
     x: float
     y: float
 
@@ -128,8 +127,8 @@ def recomputed_front(session: Session, study_id: int) -> list[OnFront]:
 
 def _read(session: Session, study_id: int, belongs: SQLColumnExpression[bool]) -> list[OnFront]:
     rows = session.connection().execute(
-        select(PointRow.number, PointRow.candidate_id, PointRow.x, PointRow.y)
+        select(PointRow.number, PointRow.x, PointRow.y)
         .where(PointRow.study_id == study_id, belongs)
         .order_by(PointRow.x, PointRow.y, PointRow.number)
     )
-    return [OnFront(number, candidate_id, x, y) for number, candidate_id, x, y in rows]
+    return [OnFront(number, x, y) for number, x, y in rows]

@@ -48,7 +48,8 @@ from paretoken.spaces.settings import Tree
 class Store:
     """Studies, trials and measurements in one SQL database; close it, or use it in a `with`.
 
-    Several processes may use one store; a Store itself stays in the process that opened it.
+    Several processes may use one store. A Store itself stays in the process that opened it, where
+    any number of threads may share it.
     Every method raises Unreadable where the database fails, and then has changed nothing.
     """
 

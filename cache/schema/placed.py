@@ -14,12 +14,11 @@ from sqlalchemy import (
     Index,
     String,
     Text,
-    UniqueConstraint,
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from paretoken.cache.schema.base import DIGEST, Row
+from paretoken.cache.schema.base import Row
 
 # Columns n0, n1, … of `points`. Empty ones cost a bit each; a number beyond them is looked up.
 SLOTS = 24
@@ -28,6 +27,8 @@ SLOTS = 24
 class PointRow(Row):
     """A candidate in its study: its place, and every number of it that may be asked for.
 
+    number: of the candidate's trial; of several, one has the point. Nothing else is here, for one
+    mean may move a large part of the rows, and each index makes that dearer.
     x, y: the losses (smaller is better) of the first two objectives; of a single one, twice.
     front: whether no other point of the study dominates it. n0 …: the other numbers, see
     `NumberRow`; NULL where there is none that compares. All are class means, kept up to date.
@@ -39,7 +40,6 @@ class PointRow(Row):
         ForeignKeyConstraint(
             ["study_id", "number"], ["trials.study_id", "trials.number"], name="fk_points_trial"
         ),
-        UniqueConstraint("study_id", "candidate_id"),
         Index(None, "study_id", "x", "y"),
         Index(
             "ix_points_front",
@@ -55,7 +55,6 @@ class PointRow(Row):
 
     study_id: Mapped[int] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
-    candidate_id: Mapped[str] = mapped_column(DIGEST)
     x: Mapped[float] = mapped_column(Double)
     y: Mapped[float] = mapped_column(Double)
     front: Mapped[bool] = mapped_column(Boolean)

@@ -209,12 +209,12 @@ def test_statistics_rest_on_every_observation(url: str) -> None:
 def test_finished_trials_have_their_place_and_the_front_is_known(url: str) -> None:
     make_old(url)
     with Store.open(url) as store, store._database.reading() as session:
-        rows = session.execute(select(PointRow).order_by(PointRow.candidate_id)).scalars().all()
-        places = [(row.candidate_id, row.x, row.y, row.front) for row in rows]
+        rows = session.scalars(select(PointRow).order_by(PointRow.number)).all()
+        places = [(row.number, row.x, row.y, row.front) for row in rows]
     assert places == [
-        (CANDIDATES[0], -12.0, 40.5, False),
-        (CANDIDATES[1], -12.0, 40.5, False),
-        (CANDIDATES[2], -25.0, 30.0, True),
+        (0, -12.0, 40.5, False),
+        (1, -12.0, 40.5, False),
+        (2, -25.0, 30.0, True),
     ]
 
 

@@ -19,7 +19,6 @@ def upgrade() -> None:
         "points",
         sa.Column("study_id", sa.Integer(), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
-        sa.Column("candidate_id", sa.String(length=32), nullable=False),
         sa.Column("x", sa.Double(), nullable=False),
         sa.Column("y", sa.Double(), nullable=False),
         sa.Column("front", sa.Boolean(), nullable=False),
@@ -28,7 +27,6 @@ def upgrade() -> None:
             ["study_id", "number"], ["trials.study_id", "trials.number"], name="fk_points_trial"
         ),
         sa.PrimaryKeyConstraint("study_id", "number", name="pk_points"),
-        sa.UniqueConstraint("study_id", "candidate_id", name="uq_points_study_id_candidate_id"),
         sqlite_with_rowid=False,
     )
     op.create_index("ix_points_study_id_x_y", "points", ["study_id", "x", "y"])
