@@ -207,8 +207,8 @@ def _without_a_point(
     twin = aliased(TrialRow)
     has_one = exists().where(
         twin.candidate_id == TrialRow.candidate_id,
-        twin.study_id == study_id,
-        PointRow.study_id == study_id,
+        twin.study_id + 0 == study_id,  # by the candidate's index: the study has too many trials
+        PointRow.study_id == twin.study_id,
         PointRow.number == twin.number,
     )
     wanted = select(
