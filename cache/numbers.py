@@ -51,11 +51,12 @@ class Terms:
         return self.comparable is None or there == (self.comparable, self.device, self.software)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Numbers:
-    """What the trials of a study have numbers of; nothing before trial 0 says what compares.
+    """What the trials of a study have numbers of, as far as it has turned up.
 
-    slots: by name, of the column of `points`; None where a number is in none.
+    Nothing before trial 0 says what compares. slots: by name, of the column of `points`; None where
+    a number is in none.
     """
 
     study_id: int
