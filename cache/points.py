@@ -1,7 +1,7 @@
 """A study's candidates with their places and numbers: every trial and every moved mean is followed.
 
 Each point says on its own what a question may be about, so that the best under any conditions is
-found in one reading, and the front by its flags; for that, a mean is written to all its users.
+found in one reading; for that, a mean is written to all its users.
 
 Order of locks: a class (which `observe` locks by updating it), then studies by id. Call `moved`
 once all else is written.
@@ -10,7 +10,6 @@ once all else is written.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
@@ -27,7 +26,7 @@ from paretoken.cache.numbers import (
     read_found,
     read_numbers,
 )
-from paretoken.cache.schema import ClassRow, PointRow, StudyRow, TrialRow
+from paretoken.cache.schema import ClassRow, FrontRow, PointRow, StudyRow, TrialRow
 
 
 def place(session: Session, trials: Sequence[TrialRow]) -> None:
@@ -83,7 +82,8 @@ def moved(session: Session, class_id: int) -> None:
 def rebuild(session: Session, study_id: int) -> None:
     """Write a study's points, and what is known of its numbers, anew."""
     connection = session.connection()
-    connection.execute(delete(PointRow).where(PointRow.study_id == study_id))
+    for kept in (FrontRow, PointRow):
+        connection.execute(delete(kept).where(kept.study_id == study_id))
     numbers = begin_numbers(session, study_id)
     if numbers.axes:
         _add(session, numbers)
@@ -108,7 +108,9 @@ def _follow(
     ).one()
     values = numbers.counted(found)
     target = _target(numbers, found.aspect, values)
+    off = delete(FrontRow).where(FrontRow.study_id == numbers.study_id, FrontRow.number.in_(users))
     if target is None:
+        connection.execute(off)
         connection.execute(delete(PointRow).where(theirs))
         return None if least_x is None else (least_x, least_y)
     if least_x is None:
@@ -116,32 +118,28 @@ def _follow(
             select(TrialRow.id).where(in_study, class_column(found.aspect) == class_id)
         ).all()
         added = [place for some in slices(ids) for place in _add(session, numbers, some)]
-        return (min(x for x, _ in added), min(y for _, y in added)) if added else None
+        return (min(at.x for at in added), min(at.y for at in added)) if added else None
     moves = any(
         target.get(axis, low) != low or target.get(axis, high) != high
         for axis, low, high in (("x", least_x, most_x), ("y", least_y, most_y))
     )
-    new: dict[str, Any] = {**target, **numbers.columns(values, found.aspect)}
+    new: dict[str, float | None] = {**target, **numbers.columns(values, found.aspect)}
     if not new:  # no axis, no column
         return None
     columns = PointRow.__table__.c
     stale = or_(*(columns[name].is_distinct_from(value) for name, value in new.items()))
-    if moves:
-        new["front"] = False
     connection.execute(update(PointRow).where(theirs, stale).values(new))
     if not moves:
         return None
+    connection.execute(off)
     return min(least_x, target.get("x", least_x)), min(least_y, target.get("y", least_y))
 
 
 def _add(
     session: Session, numbers: Numbers, trials: Sequence[int] | None = None
-) -> list[tuple[float, float]]:
-    """Add the points that some trials, by default all, lack; returns their places.
-
-    They are off the front at first.
-    """
-    added: list[tuple[float, float]] = []
+) -> list[staircase.Place]:
+    """Add the points that some trials, by default all, lack; returns where they are."""
+    added: list[staircase.Place] = []
     taken: set[str] = set()
     rows = session.connection().execute(_without_a_point(numbers.study_id, trials)).all()
     for some in slices(rows):
@@ -157,14 +155,13 @@ def _add(
                 continue
             taken.add(candidate_id)
             (x, y), columns = point
-            added.append((x, y))
+            added.append(staircase.Place(number, x, y))
             new.append(
                 {
                     "study_id": numbers.study_id,
                     "number": number,
                     "x": x,
                     "y": y,
-                    "front": False,
                     **columns,
                 }
             )

@@ -2,7 +2,8 @@
 
 Every point has all of its numbers beside it, so one reading of a study's points answers for any
 conditions and any order. It takes as long as there are points, however wide the conditions are and
-whether anybody meets them; a walk along an index would be faster only where many fit.
+whether anybody meets them. A walk along an index would be faster where many fit, and much slower
+where nobody does.
 """
 
 from __future__ import annotations
@@ -63,16 +64,13 @@ def best(
 
 
 class _Columns:
-    """Where a point has its numbers, as expressions that no planner takes for an index's column.
-
-    An index would be walked in its order from one end of the table to the other.
-    """
+    """Where a point has its numbers."""
 
     def __init__(self, numbers: Numbers) -> None:
         self._numbers = numbers
         self._axes: dict[str, tuple[SQLColumnExpression[float], bool]] = {}
         for axis, column in zip(numbers.axes or (), (PointRow.x, PointRow.y), strict=True):
-            self._axes.setdefault(axis.name, (column + 0.0, axis.higher))
+            self._axes.setdefault(axis.name, (column, axis.higher))
 
     def of(self, name: str) -> tuple[SQLColumnExpression[float], bool]:
         """A number, and whether its sign is turned."""

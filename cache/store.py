@@ -226,7 +226,7 @@ class Store:
     def front(self, study: str) -> list[Trial]:
         """The trials on the study's front, the best in the first objective first.
 
-        With up to two objectives they are read by a flag that is kept right with every measurement.
+        With up to two objectives they are kept right with every measurement, and only read.
         """
         with self._database.reading() as session:
             row = study_row(session, study)

@@ -8,8 +8,8 @@
 
 Measurements are append-only and belong to a candidate, not to a trial. Those of equal behaviour are
 observations of one class; `means` keeps its statistics up to date, and a trial's numbers are the
-means of its two classes. `points` and `numbers`, by study, follow from the others. A change needs a
-new file in `migrations/versions` and the next `REVISION`.
+means of its two classes. `points`, `fronts` and `numbers`, by study, follow from all these. A change
+needs a new file in `migrations/versions` and the next `REVISION`.
 """
 
 from paretoken.cache.schema.asked import CandidateRow, ExportRow, FailureRow, StudyRow, TrialRow
@@ -22,7 +22,7 @@ from paretoken.cache.schema.observed import (
     MeasurementRow,
     QuantityRow,
 )
-from paretoken.cache.schema.placed import SLOTS, NumberRow, PointRow
+from paretoken.cache.schema.placed import SLOTS, FrontRow, NumberRow, PointRow
 from paretoken.cache.schema.working import FingerprintRow, RecordingRow, WorkRow
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "ExportRow",
     "FailureRow",
     "FingerprintRow",
+    "FrontRow",
     "MeanRow",
     "MeasurementRow",
     "NumberRow",

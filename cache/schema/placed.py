@@ -6,7 +6,6 @@ It is kept right as measurements come in, and after a migration it is written an
 from __future__ import annotations
 
 from sqlalchemy import (
-    Boolean,
     Column,
     Double,
     ForeignKey,
@@ -14,7 +13,6 @@ from sqlalchemy import (
     Index,
     String,
     Text,
-    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -27,37 +25,44 @@ SLOTS = 24
 class PointRow(Row):
     """A candidate in its study: its place, and every number of it that may be asked for.
 
-    number: of the candidate's trial; of several, one has the point. Nothing else is here, for one
-    mean may move a large part of the rows, and each index makes that dearer.
-    x, y: the losses (smaller is better) of the first two objectives; of a single one, twice.
-    front: whether no other point of the study dominates it. n0 …: the other numbers, see
+    number: of the candidate's trial; of several, one has the point. x, y: the losses (smaller is
+    better) of the first two objectives; of a single one, twice. n0 …: the other numbers, see
     `NumberRow`; NULL where there is none that compares. All are class means, kept up to date.
     """
 
     __tablename__ = "points"
+    # All points of a study are read where a best is asked, so SQLite keeps them side by side. One
+    # mean may move a large part of them: no index has to follow, and on PostgreSQL, where each page
+    # has room for that, new versions replace the old ones instead of growing the table.
     __table_args__ = (
         *(Column(f"n{slot}", Double) for slot in range(SLOTS)),
         ForeignKeyConstraint(
             ["study_id", "number"], ["trials.study_id", "trials.number"], name="fk_points_trial"
         ),
-        Index(None, "study_id", "x", "y"),
-        Index(
-            "ix_points_front",
-            "study_id",
-            "x",
-            "y",
-            sqlite_where=text("front = 1"),
-            postgresql_where=text("front"),
-        ),
-        # SQLite keeps the rows of a study side by side then: all are read where a best is asked.
-        {"sqlite_with_rowid": False},
+        {"sqlite_with_rowid": False, "postgresql_with": {"fillfactor": 70}},
     )
 
     study_id: Mapped[int] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
     x: Mapped[float] = mapped_column(Double)
     y: Mapped[float] = mapped_column(Double)
-    front: Mapped[bool] = mapped_column(Boolean)
+
+
+class FrontRow(Row):
+    """A point that no other point of its study dominates; x, y: as in `points`."""
+
+    __tablename__ = "fronts"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["study_id", "number"], ["trials.study_id", "trials.number"], name="fk_fronts_trial"
+        ),
+        Index(None, "study_id", "x", "y"),
+    )
+
+    study_id: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    x: Mapped[float] = mapped_column(Double)
+    y: Mapped[float] = mapped_column(Double)
 
 
 class NumberRow(Row):

@@ -23,6 +23,7 @@ from paretoken.cache.ranking import best
 from paretoken.cache.schema import (
     CandidateRow,
     ClassRow,
+    FrontRow,
     MeanRow,
     PointRow,
     Row,
@@ -220,7 +221,8 @@ class World:
             who = {trial.number: trial.candidate for trial in study.finished}
             stored = {who[row.number]: (row.x, row.y) for row in rows}
             assert len(stored) == len(rows)
-            flagged = {who[row.number] for row in rows if row.front}
+            front = select(FrontRow.number).where(FrontRow.study_id == study.id)
+            flagged = {who[number] for number in session.scalars(front)}
             kept = numbers.read_numbers(session, study.id)
             for row in rows:
                 self.check_columns(study, row, kept)
@@ -429,16 +431,13 @@ def test_without_a_part_the_check_finds_wrong_points(
         live(World(sqlite_url, random.Random(0)), 60)
 
 
-def test_one_wrong_flag_is_found(sqlite_url: str) -> None:
+def test_one_point_too_many_or_too_few_is_found(sqlite_url: str) -> None:
     world = World(sqlite_url, random.Random(0))
     live(world, 60)
     study = max(world.studies, key=lambda study: len(world.places(study)))
     assert world.check(study) > 5
     with world.session() as session:
-        session.execute(
-            update(PointRow)
-            .where(PointRow.study_id == study.id, PointRow.number == 0)
-            .values(front=~PointRow.front)
-        )
+        kept = session.scalars(select(FrontRow).where(FrontRow.study_id == study.id)).all()
+        session.delete(kept[0])
     with pytest.raises(AssertionError):
         world.check(study)

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, select
 
 import paretoken.cache.migrations
 from paretoken.cache.bounds import Bound
-from paretoken.cache.schema import VERSION_TABLE, PointRow
+from paretoken.cache.schema import VERSION_TABLE, FrontRow, PointRow
 from paretoken.cache.store import Store
 from paretoken.spaces.errors import Unreadable
 from paretoken.spaces.objectives import Objective
@@ -259,11 +259,13 @@ def test_finished_trials_have_their_place_and_the_front_is_known(url: str, make:
         assert [trial.number for trial in store.front("first")] == [2]
         assert store.front("empty") == []
         rows = session.scalars(select(PointRow).order_by(PointRow.number)).all()
-        places = [(row.number, row.x, row.y, row.front) for row in rows]
+        places = [(row.number, row.x, row.y) for row in rows]
+        front = session.scalars(select(FrontRow.number)).all()
+    assert front == [2]
     assert places == [
-        (0, -12.0, 40.5, False),
-        (1, -12.0, 40.5, False),
-        (2, -25.0, 30.0, True),
+        (0, -12.0, 40.5),
+        (1, -12.0, 40.5),
+        (2, -25.0, 30.0),
     ]
 
 

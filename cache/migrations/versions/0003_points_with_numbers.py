@@ -1,6 +1,7 @@
 """Points carry all numbers of their candidates; `numbers` says which, and which of them compare.
 
-Both follow from the other tables, and are written anew once the newest schema is reached.
+The front is a table of its own, so that no index is on points. All three follow from the other
+tables, and are written anew once the newest schema is reached.
 """
 
 from __future__ import annotations
@@ -21,22 +22,26 @@ def upgrade() -> None:
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("x", sa.Double(), nullable=False),
         sa.Column("y", sa.Double(), nullable=False),
-        sa.Column("front", sa.Boolean(), nullable=False),
         *(sa.Column(f"n{slot}", sa.Double()) for slot in range(24)),
         sa.ForeignKeyConstraint(
             ["study_id", "number"], ["trials.study_id", "trials.number"], name="fk_points_trial"
         ),
         sa.PrimaryKeyConstraint("study_id", "number", name="pk_points"),
         sqlite_with_rowid=False,
+        postgresql_with={"fillfactor": 70},
     )
-    op.create_index("ix_points_study_id_x_y", "points", ["study_id", "x", "y"])
-    op.create_index(
-        "ix_points_front",
-        "points",
-        ["study_id", "x", "y"],
-        sqlite_where=sa.text("front = 1"),
-        postgresql_where=sa.text("front"),
+    op.create_table(
+        "fronts",
+        sa.Column("study_id", sa.Integer(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("x", sa.Double(), nullable=False),
+        sa.Column("y", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["study_id", "number"], ["trials.study_id", "trials.number"], name="fk_fronts_trial"
+        ),
+        sa.PrimaryKeyConstraint("study_id", "number", name="pk_fronts"),
     )
+    op.create_index("ix_fronts_study_id_x_y", "fronts", ["study_id", "x", "y"])
     op.create_table(
         "numbers",
         sa.Column("study_id", sa.Integer(), nullable=False),
