@@ -8,8 +8,9 @@
 
 Measurements are append-only and belong to a candidate, not to a trial. Those of equal behaviour are
 observations of one class; `means` keeps its statistics up to date, and a trial's numbers are the
-means of its two classes. `points`, `fronts` and `numbers`, by study, follow from all these. A change
-needs a new file in `migrations/versions` and the next `REVISION`.
+means of its two classes. `points`, `fronts` and `numbers`, by study, follow from all these.
+
+A change needs a new file in `migrations/versions` and the next `REVISION`.
 """
 
 from paretoken.cache.schema.asked import CandidateRow, ExportRow, FailureRow, StudyRow, TrialRow
