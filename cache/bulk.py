@@ -13,7 +13,8 @@ from sqlalchemy import JSON, Insert, Text, bindparam, cast, column, func, insert
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from paretoken.cache.schema import Row, to_json
+from paretoken.cache.json_text import to_json
+from paretoken.cache.schema import Row
 
 _SLICE = 500  # values in one IN (…): SQLite takes 32,766 and PostgreSQL plans long ones slowly
 

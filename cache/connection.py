@@ -2,13 +2,15 @@
 
 Both databases have one writer at a time, who waits for the others first: no transaction fails
 half-way for a lock, and statistics, splits and fronts are read, changed and written back without a
-race. On SQLite that is BEGIN IMMEDIATE, on PostgreSQL an advisory lock. A reader waits for nobody
-and sees one state.
+race. On SQLite that is BEGIN IMMEDIATE, on PostgreSQL an advisory lock. The threads of one process
+queue for a lock of its own first: SQLite lets whoever asks at the right moment go before, and
+waiting writers would use up the connections. A reader waits for nobody and sees one state.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -20,7 +22,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from paretoken.cache.address import Address
-from paretoken.cache.schema import REVISION, VERSION_TABLE, from_json, to_json
+from paretoken.cache.json_text import from_json, to_json
+from paretoken.cache.schema import REVISION, VERSION_TABLE
 from paretoken.spaces.errors import BadInput, Unreadable
 
 _PATIENCE_S = 30.0
@@ -33,6 +36,7 @@ class Database:
     def __init__(self, address: Address, create: bool) -> None:
         """Open, and migrate where needed. create: whether a missing store is made."""
         self.address = address
+        self._turn = threading.Lock()
         if address.is_sqlite:
             address.check_file(create)
         engine = self._engine()
@@ -54,7 +58,12 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """A session committed as one transaction at the end, or not at all."""
-        with self._translated(), Session(self._writer) as session, session.begin():
+        with (
+            self._turn,
+            self._translated(),
+            Session(self._writer) as session,
+            session.begin(),
+        ):
             yield session
 
     def close(self) -> None:
@@ -109,7 +118,10 @@ class Database:
             return
         with self._translated(), self._writer.begin() as connection:
             if self._revision(connection) != REVISION:  # nobody did it while we waited
-                _upgrade(connection)
+                # Costs a third of a second, and opening an up-to-date store does not need it.
+                from paretoken.cache.upgrade import upgrade
+
+                upgrade(connection)
 
     def _revision(self, connection: Connection) -> str | None:
         """The stored schema's revision, None for an empty database."""
@@ -168,16 +180,3 @@ def _use_write_ahead_log(path: Path) -> None:
                 if "locked" not in str(error) or time.monotonic() > give_up:
                     raise
                 time.sleep(0.01)
-
-
-def _upgrade(connection: Connection) -> None:
-    """Run the missing migrations in the transaction of `connection`."""
-    # Costs a third of a second to import, and opening an up-to-date store does not need it.
-    from alembic import command
-    from alembic.config import Config
-
-    config = Config()
-    folder = Path(__file__).parent / "migrations"
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from paretoken.cache.axes import objectives_of
+from paretoken.cache.numbers import objectives_of
 from paretoken.cache.schema import MeasurementRow, PointRow, StudyRow, TrialRow
 from paretoken.spaces.errors import BadInput, BadValue
 
@@ -49,7 +49,10 @@ def history(session: Session, study_id: int, reference: Mapping[str, float]) -> 
     times = _times(session, study_id)
     rows = session.connection().execute(
         select(TrialRow.id, TrialRow.number, PointRow.x, PointRow.y)
-        .outerjoin(PointRow, PointRow.trial_id == TrialRow.id)
+        .outerjoin(
+            PointRow,
+            (PointRow.study_id == TrialRow.study_id) & (PointRow.number == TrialRow.number),
+        )
         .where(TrialRow.study_id == study_id, TrialRow.state == "done")
         .order_by(TrialRow.number)
     )

@@ -1,229 +1,219 @@
-"""The two-objective front as a table: every insert and every moved class mean keeps it right.
+"""A study's candidates with their places and numbers: every trial and every moved mean is followed.
 
-A flag says that no other point of the study dominates the point: none at least as good in both
-objectives and better in one. Between the leftmost place that changed and the first point that is
-as good in y as anything that changed, flags are found anew; outside, they cannot have changed.
+Each point says on its own what a question may be about, so that the best under any conditions is
+found in one reading; for that, a mean is written to all its users.
 
 Order of locks: a class (which `observe` locks by updating it), then studies by id. Call `moved`
-once all else is written. Under which conditions a class's numbers were found never changes.
+once all else is written.
 """
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Mapping, Sequence
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Select,
-    and_,
-    delete,
-    func,
-    literal,
-    or_,
-    select,
-    tuple_,
-    update,
-)
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select, update
+from sqlalchemy.orm import Session, aliased
 
-from paretoken.cache.axes import (
-    Axis,
+from paretoken.cache import staircase
+from paretoken.cache.bulk import insert_rows, slices
+from paretoken.cache.numbers import (
+    Found,
+    Numbers,
+    begin_numbers,
     class_column,
-    finite,
-    first_two,
-    loss_of,
-    mean_on,
-    objectives_of,
-    plain_numbers,
-    same_place,
+    learn,
+    plain_terms,
+    read_found,
+    read_numbers,
 )
-from paretoken.cache.schema import ClassRow, MeanRow, PointRow, StudyRow, TrialRow
-from paretoken.cache.staircase import corners
-
-_LEAST = -sys.float_info.max
-
-_Axes = tuple[Axis, Axis]
+from paretoken.cache.schema import ClassRow, FrontRow, PointRow, StudyRow, TrialRow
 
 
-def place(session: Session, trial: TrialRow) -> None:
-    """Give a finished trial's candidate its point, if both of its numbers compare.
+def place(session: Session, trials: Sequence[TrialRow]) -> None:
+    """Give finished trials of one study their points, if their numbers on its axes compare.
 
     Nothing has a place before trial 0 says under which conditions; once it does, all have. Of
     several trials of one candidate the first finished one has the point.
     """
     session.flush()
-    connection = session.connection()
-    used = [found for found in (trial.quality_id, trial.speed_id) if found is not None]
-    connection.execute(  # a mean that moves meanwhile finds this trial, or this trial finds it
-        select(ClassRow.id)
-        .where(ClassRow.id.in_(used))
-        .order_by(ClassRow.id)
-        .with_for_update(read=True)
-    )
-    connection.execute(_locked(StudyRow.id == trial.study_id))
-    axes = _axes(session, trial.study_id)
-    if axes is None:
+    (study_id,) = {trial.study_id for trial in trials}
+    used = {trial.quality_id for trial in trials} | {trial.speed_id for trial in trials}
+    for some in slices(sorted(class_id for class_id in used if class_id is not None)):
+        session.connection().execute(  # a mean that moves meanwhile finds these trials, or they it
+            select(ClassRow.id)
+            .where(ClassRow.id.in_(some))
+            .order_by(ClassRow.id)
+            .with_for_update(read=True)
+        )
+    session.connection().execute(_locked(StudyRow.id == study_id))
+    if any(trial.number == 0 for trial in trials):
+        rebuild(session, study_id)
         return
-    if trial.number == 0:
-        _insert(connection, axes, TrialRow.study_id == trial.study_id)
-        _repair(connection, trial.study_id, _LEAST, _LEAST)
-        return
-    for x, y in _insert(connection, axes, TrialRow.id == trial.id):
-        _enter(connection, trial, x, y)
+    numbers = read_numbers(session, study_id)
+    if numbers.axes:
+        for some in slices([trial.id for trial in trials]):
+            staircase.enter(session.connection(), study_id, _add(session, numbers, some))
 
 
 def moved(session: Session, class_id: int) -> None:
-    """Move the points of the trials that use the class to its means, and mend their fronts."""
+    """Take the class's means over into the points of the trials that use it; mend their fronts."""
     session.flush()
     connection = session.connection()
-    source = session.get_one(ClassRow, class_id)
-    users = class_column(source.aspect) == class_id
+    found = read_found(session, [class_id])[class_id]
+    users = class_column(found.aspect) == class_id
     using = StudyRow.id.in_(select(TrialRow.study_id).where(users))
     for study_id in connection.scalars(_locked(using)).all():
-        axes = _axes(session, study_id)
-        if axes is None:
-            connection.execute(delete(PointRow).where(PointRow.study_id == study_id))
-        elif any(axis.plain.aspect == source.aspect for axis in axes):
-            changed = _follow(connection, study_id, source, axes)
-            if changed is not None:
-                _repair(connection, study_id, *changed)
+        numbers = read_numbers(session, study_id)
+        is_plain = and_(TrialRow.study_id == study_id, TrialRow.number == 0, users)
+        if connection.scalar(select(TrialRow.id).where(is_plain)) is not None:
+            if plain_terms(session, study_id) != numbers.plain:
+                rebuild(session, study_id)
+                continue
+        if not numbers.axes:
+            continue
+        if not learn(session, numbers, [(name, found.aspect) for name in found.means]):
+            rebuild(session, study_id)
+            continue
+        changed = _follow(session, numbers, class_id, found)
+        if changed is not None:
+            staircase.repair(connection, study_id, *changed)
+
+
+def rebuild(session: Session, study_id: int) -> None:
+    """Write a study's points, and what is known of its numbers, anew."""
+    connection = session.connection()
+    for kept in (FrontRow, PointRow):
+        connection.execute(delete(kept).where(kept.study_id == study_id))
+    numbers = begin_numbers(session, study_id)
+    if numbers.axes:
+        _add(session, numbers)
+        staircase.repair(connection, study_id, *staircase.EVERYWHERE)
 
 
 def _follow(
-    connection: Connection, study_id: int, source: ClassRow, axes: _Axes
+    session: Session, numbers: Numbers, class_id: int, found: Found
 ) -> tuple[float, float] | None:
     """Bring a study's points of one class up to date; off the front until that is mended.
 
-    Returns the least x and the least y where points were or are now; None if none has changed.
+    Returns the least x and the least y where points were or are now; None if none has moved.
     """
-    users = and_(TrialRow.study_id == study_id, class_column(source.aspect) == source.id)
-    trials = select(TrialRow.id).where(users)
-    theirs = PointRow.trial_id.in_(trials)  # and by nothing that has a larger index range
-    extent = select(func.min(PointRow.x), func.min(PointRow.y)).where(theirs)
-    least_x, least_y = connection.execute(extent).one()
-    target = _target(connection, source, axes)
+    connection = session.connection()
+    in_study = TrialRow.study_id == numbers.study_id
+    users = select(TrialRow.number).where(in_study, class_column(found.aspect) == class_id)
+    theirs = and_(PointRow.study_id == numbers.study_id, PointRow.number.in_(users))
+    least_x, most_x, least_y, most_y = connection.execute(
+        select(
+            func.min(PointRow.x), func.max(PointRow.x), func.min(PointRow.y), func.max(PointRow.y)
+        ).where(theirs)
+    ).one()
+    values = numbers.counted(found)
+    target = _target(numbers, found.aspect, values)
+    off = delete(FrontRow).where(FrontRow.study_id == numbers.study_id, FrontRow.number.in_(users))
     if target is None:
+        connection.execute(off)
         connection.execute(delete(PointRow).where(theirs))
-    elif least_x is None:
-        if any(axis.plain.class_id == source.id for axis in axes):  # nobody had a place so far
-            users = TrialRow.study_id == study_id
-            theirs = PointRow.study_id == study_id
-            extent = select(func.min(PointRow.x), func.min(PointRow.y)).where(theirs)
-        _insert(connection, axes, users)
-        least_x, least_y = connection.execute(extent).one()
-    else:
-        # Every one of them goes to the same place on an axis that the class has the number of.
-        elsewhere = or_(*(PointRow.__table__.c[axis] != to for axis, to in target.items()))
-        stale = update(PointRow).where(theirs, elsewhere).values(front=False, **target)
-        if connection.execute(stale).rowcount == 0:
-            return None
-        least_x = min(least_x, target.get("x", least_x))
-        least_y = min(least_y, target.get("y", least_y))
-    return None if least_x is None else (least_x, least_y)
+        return None if least_x is None else (least_x, least_y)
+    if least_x is None:
+        ids = connection.scalars(
+            select(TrialRow.id).where(in_study, class_column(found.aspect) == class_id)
+        ).all()
+        added = [place for some in slices(ids) for place in _add(session, numbers, some)]
+        return (min(at.x for at in added), min(at.y for at in added)) if added else None
+    moves = any(
+        target.get(axis, low) != low or target.get(axis, high) != high
+        for axis, low, high in (("x", least_x, most_x), ("y", least_y, most_y))
+    )
+    new: dict[str, float | None] = {**target, **numbers.columns(values, found.aspect)}
+    if not new:  # no axis, no column
+        return None
+    columns = PointRow.__table__.c
+    stale = or_(*(columns[name].is_distinct_from(value) for name, value in new.items()))
+    connection.execute(update(PointRow).where(theirs, stale).values(new))
+    if not moves:
+        return None
+    connection.execute(off)
+    return min(least_x, target.get("x", least_x)), min(least_y, target.get("y", least_y))
 
 
-def _target(connection: Connection, source: ClassRow, axes: _Axes) -> dict[str, float] | None:
-    """Where a class's points lie, by axis ("x", "y"); None where its numbers do not compare."""
-    means = {
-        name: (mean, comparable)
-        for name, mean, comparable in connection.execute(
-            select(MeanRow.name, MeanRow.mean, MeanRow.comparable).where(
-                MeanRow.class_id == source.id, finite(MeanRow.mean)
+def _add(
+    session: Session, numbers: Numbers, trials: Sequence[int] | None = None
+) -> list[staircase.Place]:
+    """Add the points that some trials, by default all, lack; returns where they are."""
+    added: list[staircase.Place] = []
+    taken: set[str] = set()
+    rows = session.connection().execute(_without_a_point(numbers.study_id, trials)).all()
+    for some in slices(rows):
+        found = read_found(session, [of for *_, quality, speed in some for of in (quality, speed)])
+        names = {(name, each.aspect) for each in found.values() for name in each.means}
+        if not learn(session, numbers, names):
+            rebuild(session, numbers.study_id)
+            return []
+        new = []
+        for number, candidate_id, quality_id, speed_id in some:
+            point = _point(numbers, found.get(quality_id), found.get(speed_id))
+            if point is None or candidate_id in taken:
+                continue
+            taken.add(candidate_id)
+            (x, y), columns = point
+            added.append(staircase.Place(number, x, y))
+            new.append(
+                {
+                    "study_id": numbers.study_id,
+                    "number": number,
+                    "x": x,
+                    "y": y,
+                    **columns,
+                }
             )
-        )
-    }
-    target: dict[str, float] = {}
-    for column, axis in zip("xy", axes, strict=True):
-        if axis.plain.aspect != source.aspect:
-            continue
-        mean, comparable = means.get(axis.objective.name, (0.0, None))
-        found_under = (comparable, source.device, source.software)
-        if found_under != (axis.plain.comparable, axis.plain.device, axis.plain.software):
-            return None
-        target[column] = axis.objective.loss(mean)
+        insert_rows(session, PointRow, new)
+    return added
+
+
+def _point(
+    numbers: Numbers, quality: Found | None, speed: Found | None
+) -> tuple[tuple[float, float], dict[str, float | None]] | None:
+    """Place and columns of a trial of these classes; None where it has no place."""
+    values: dict[str, float] = {}
+    columns: dict[str, float | None] = {}
+    for aspect, found in (("quality", quality), ("speed", speed)):
+        counted = {} if found is None else numbers.counted(found)
+        values.update(counted)
+        columns.update(numbers.columns(counted, aspect))
+    assert numbers.axes is not None
+    x, y = numbers.axes
+    if x.name not in values or y.name not in values:
+        return None
+    return (x.loss(values[x.name]), y.loss(values[y.name])), columns
+
+
+def _target(numbers: Numbers, aspect: str, values: Mapping[str, float]) -> dict[str, float] | None:
+    """Where points of a class lie, by axis ("x", "y"); None where its numbers do not compare."""
+    target = {}
+    for column, wanted in zip("xy", numbers.axes or (), strict=True):
+        if numbers.terms[wanted.name].aspect == aspect:
+            if wanted.name not in values:
+                return None
+            target[column] = wanted.loss(values[wanted.name])
     return target
 
 
-def _insert(
-    connection: Connection, axes: _Axes, trials: ColumnElement[bool]
-) -> list[tuple[float, float]]:
-    """Add the points that some trials lack, off the front at first; returns where they are."""
-    (mean_x, is_x), (mean_y, is_y) = map(mean_on, axes)
-    (place_x, at_x), (place_y, at_y) = map(same_place, axes)
-    rows = (
-        select(
-            TrialRow.study_id,
-            TrialRow.candidate_id,
-            TrialRow.id,
-            loss_of(axes[0], mean_x.mean),
-            loss_of(axes[1], mean_y.mean),
-            literal(False),
-        )
-        .join(mean_x, is_x)
-        .join(mean_y, is_y)
-        .join(place_x, at_x)
-        .join(place_y, at_y)
-        .where(trials)
-        .order_by(TrialRow.number)
+def _without_a_point(
+    study_id: int, trials: Sequence[int] | None
+) -> Select[int, str, int | None, int | None]:
+    """Number, candidate and classes of finished trials whose candidates have no point yet."""
+    twin = aliased(TrialRow)
+    has_one = exists().where(
+        twin.candidate_id == TrialRow.candidate_id,
+        twin.study_id + 0 == study_id,  # by the candidate's index: the study has too many trials
+        PointRow.study_id == twin.study_id,
+        PointRow.number == twin.number,
     )
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    added = connection.execute(
-        dialect.insert(PointRow)
-        .from_select(["study_id", "candidate_id", "trial_id", "x", "y", "front"], rows)
-        .on_conflict_do_nothing()
-        .returning(PointRow.x, PointRow.y)
-    )
-    return [(x, y) for x, y in added]
-
-
-def _enter(connection: Connection, trial: TrialRow, x: float, y: float) -> None:
-    """Put one new point on the front if it belongs there, and off it what that dominates."""
-    on_front = and_(PointRow.study_id == trial.study_id, PointRow.front)
-    equal = and_(PointRow.x == x, PointRow.y == y)
-    best = connection.scalar(  # of the front, the last at or left of it has the least y
-        select(PointRow.y)
-        .where(on_front, PointRow.x <= x, ~equal)
-        .order_by(PointRow.x.desc(), PointRow.y)
-        .limit(1)
-    )
-    if best is not None and best <= y:
-        return
-    worse = update(PointRow).where(on_front, PointRow.x >= x, PointRow.y >= y, ~equal)
-    connection.execute(worse.values(front=False))
-    own = PointRow.study_id == trial.study_id, PointRow.candidate_id == trial.candidate_id
-    connection.execute(update(PointRow).where(*own).values(front=True))
-
-
-def _repair(connection: Connection, study_id: int, x: float, y: float) -> None:
-    """Mend a study's flags, where nothing that changed was or is left of x or below y.
-
-    What has changed must be off the front already.
-    """
-    on_front = and_(PointRow.study_id == study_id, PointRow.front)
-    below = connection.scalar(  # the least y left of all changes
-        select(PointRow.y).where(on_front, PointRow.x < x).order_by(PointRow.x.desc()).limit(1)
-    )
-    if below is not None and below <= y:
-        return  # whatever changed is dominated, and was
-    last = connection.scalar(  # dominates all right of it that a changed point may dominate
-        select(PointRow.x)
-        .where(on_front, PointRow.x >= x, PointRow.y <= y)
-        .order_by(PointRow.x)
-        .limit(1)
-    )
-    slab = [PointRow.x >= x] if last is None else [PointRow.x.between(x, last)]
-    found = corners(study_id, *slab, below=below)
-    connection.execute(update(PointRow).where(on_front, *slab).values(front=False))
-    at_corner = tuple_(PointRow.x, PointRow.y).in_(found)
-    connection.execute(
-        update(PointRow).where(PointRow.study_id == study_id, at_corner).values(front=True)
-    )
-
-
-def _axes(session: Session, study_id: int) -> _Axes | None:
-    return first_two(objectives_of(session, study_id), plain_numbers(session, study_id))
+    wanted = select(
+        TrialRow.number, TrialRow.candidate_id, TrialRow.quality_id, TrialRow.speed_id
+    ).where(TrialRow.study_id == study_id, TrialRow.state == "done", ~has_one)
+    if trials is not None:
+        wanted = wanted.where(TrialRow.id.in_(trials))
+    return wanted.order_by(TrialRow.number)
 
 
 def _locked(studies: ColumnElement[bool]) -> Select[int]:

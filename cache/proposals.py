@@ -55,7 +55,7 @@ def finish(
     trial.quality_id, trial.speed_id = quality_class_id, speed_class_id
     trial.origins = dict(origin)
     session.flush()
-    points.place(session, trial)
+    points.place(session, [trial])
 
 
 def fail(session: Session, study: str, number: int, failure: Failure) -> None:

@@ -1,22 +1,53 @@
-"""The two-objective front, read from its flags or found by one walk along an index."""
+"""The two-objective front as a table, which every point that enters or moves keeps right.
+
+On it are the points of a study that no other dominates: none is at least as good in both
+objectives and better in one. Between the leftmost place that changed and the first point that is
+as good in y as anything that changed, it is found anew; outside, it cannot have changed.
+"""
 
 from __future__ import annotations
 
+import math
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Select, SQLColumnExpression, func, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+)
 from sqlalchemy.orm import Session
 
-from paretoken.cache.schema import PointRow, TrialRow
+from paretoken.cache.schema import FrontRow, PointRow
+
+# Left of every point and below it.
+EVERYWHERE = (-sys.float_info.max, -sys.float_info.max)
 
 
-def corners(
+@dataclass(frozen=True)
+class Place:
+    """A trial's losses in the first two objectives of its study."""
+
+    number: int
+    x: float
+    y: float
+
+
+def undominated(
     study_id: int, *slab: ColumnElement[bool], below: float | None = None
-) -> Select[tuple[float, float]]:
-    """The places (x, y) of a study's points that no point dominates.
+) -> Select[int, float, float]:
+    """Number, x and y of a study's points that no point dominates.
 
     slab: looks only at the points that fulfil these conditions; below: the least y of all points
-    left of the slab. The order is that of the index (study_id, x, y), which alone is read.
+    left of the slab.
     """
     # The least y of everything before the place itself; equal places are one group, so that they
     # do not dominate each other.
@@ -24,43 +55,87 @@ def corners(
     conditions = [PointRow.study_id == study_id, *slab]
     if below is not None:
         conditions.append(PointRow.y < below)
-    walk = select(PointRow.x, PointRow.y, before.label("before")).where(*conditions).subquery()
-    return (
-        select(walk.c.x, walk.c.y)
-        .where(or_(walk.c.before.is_(None), walk.c.y < walk.c.before))
-        .distinct()
+    walk = (
+        select(PointRow.number, PointRow.x, PointRow.y, before.label("before"))
+        .where(*conditions)
+        .subquery()
+    )
+    return select(walk.c.number, walk.c.x, walk.c.y).where(
+        or_(walk.c.before.is_(None), walk.c.y < walk.c.before)
     )
 
 
-@dataclass(frozen=True)
-class OnFront:
-    """A trial on its study's front; x, y: its losses in the first two objectives."""
+def enter(connection: Connection, study_id: int, places: Iterable[Place]) -> None:
+    """Put new points on the front if they belong there, and off it what they dominate."""
+    at: dict[tuple[float, float], list[int]] = {}
+    for place in places:
+        at.setdefault((place.x, place.y), []).append(place.number)
+    least = math.inf
+    for x, y in sorted(at):
+        if y < least:  # whatever another new point dominates stays off
+            least = y
+            _enter(connection, study_id, x, y, at[x, y])
 
-    number: int
-    trial_id: int
-    candidate_id: str
-    x: float
-    y: float
+
+def _enter(
+    connection: Connection, study_id: int, x: float, y: float, numbers: Iterable[int]
+) -> None:
+    on_front = FrontRow.study_id == study_id
+    equal = and_(FrontRow.x == x, FrontRow.y == y)
+    best = connection.scalar(  # of the front, the last at or left of it has the least y
+        select(FrontRow.y)
+        .where(on_front, FrontRow.x <= x, ~equal)
+        .order_by(FrontRow.x.desc(), FrontRow.y)
+        .limit(1)
+    )
+    if best is not None and best <= y:
+        return
+    connection.execute(delete(FrontRow).where(on_front, FrontRow.x >= x, FrontRow.y >= y, ~equal))
+    connection.execute(
+        insert(FrontRow),
+        [{"study_id": study_id, "number": number, "x": x, "y": y} for number in numbers],
+    )
 
 
-def front(session: Session, study_id: int) -> list[OnFront]:
+def repair(connection: Connection, study_id: int, x: float, y: float) -> None:
+    """Mend a study's front, where nothing that changed was or is left of x or below y.
+
+    What has changed must be off the front already.
+    """
+    on_front = FrontRow.study_id == study_id
+    below = connection.scalar(  # the least y left of all changes
+        select(FrontRow.y).where(on_front, FrontRow.x < x).order_by(FrontRow.x.desc()).limit(1)
+    )
+    if below is not None and below <= y:
+        return  # whatever changed is dominated, and was
+    last = connection.scalar(  # dominates all right of it that a changed point may dominate
+        select(FrontRow.x)
+        .where(on_front, FrontRow.x >= x, FrontRow.y <= y)
+        .order_by(FrontRow.x)
+        .limit(1)
+    )
+    most = sys.float_info.max if last is None else last
+    connection.execute(delete(FrontRow).where(on_front, FrontRow.x.between(x, most)))
+    found = undominated(study_id, PointRow.x.between(x, most), below=below).subquery()
+    connection.execute(
+        insert(FrontRow).from_select(
+            ["study_id", "number", "x", "y"],
+            select(literal(study_id), found.c.number, found.c.x, found.c.y),
+        )
+    )
+
+
+def front(session: Session, study_id: int) -> list[Place]:
     """The study's two-objective front, the best in the first objective first."""
-    return _read(session, study_id, PointRow.front)
+    kept = select(FrontRow.number, FrontRow.x, FrontRow.y).where(FrontRow.study_id == study_id)
+    return _read(session, kept)
 
 
-def recomputed_front(session: Session, study_id: int) -> list[OnFront]:
-    """The same from the places of all points, whatever their flags say."""
-    return _read(session, study_id, tuple_(PointRow.x, PointRow.y).in_(corners(study_id)))
+def recomputed_front(session: Session, study_id: int) -> list[Place]:
+    """The same from the places of all points, whatever is kept."""
+    return _read(session, undominated(study_id))
 
 
-def _read(session: Session, study_id: int, belongs: SQLColumnExpression[bool]) -> list[OnFront]:
-    rows = session.connection().execute(
-        select(TrialRow.number, TrialRow.id, PointRow.candidate_id, PointRow.x, PointRow.y)
-        .join(TrialRow, PointRow.trial_id == TrialRow.id)
-        .where(PointRow.study_id == study_id, belongs)
-        .order_by(PointRow.x, PointRow.y, TrialRow.number)
-    )
-    return [
-        OnFront(number, trial_id, candidate_id, x, y)
-        for number, trial_id, candidate_id, x, y in rows
-    ]
+def _read(session: Session, places: Select[int, float, float]) -> list[Place]:
+    found = [Place(number, x, y) for number, x, y in session.connection().execute(places)]
+    return sorted(found, key=lambda place: (place.x, place.y, place.number))

@@ -48,7 +48,8 @@ from paretoken.spaces.settings import Tree
 class Store:
     """Studies, trials and measurements in one SQL database; close it, or use it in a `with`.
 
-    Several processes may use one store; a Store itself stays in the process that opened it.
+    Several processes may use one store. A Store itself stays in the process that opened it, where
+    any number of threads may share it.
     Every method raises Unreadable where the database fails, and then has changed nothing.
     """
 
@@ -225,12 +226,12 @@ class Store:
     def front(self, study: str) -> list[Trial]:
         """The trials on the study's front, the best in the first objective first.
 
-        With two objectives they are read by a flag that is kept right as measurements come in.
+        With up to two objectives they are kept right with every measurement, and only read.
         """
         with self._database.reading() as session:
             row = study_row(session, study)
             objectives = study_objectives(row)
-            if len(objectives) != 2:
+            if len(objectives) > 2:
                 done = (t for t in read_trials(session, row.id, objectives) if t.state == "done")
                 return pareto_front({t.candidate_id: t for t in done}.values(), objectives)
             numbers = [place.number for place in staircase.front(session, row.id)]

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from paretoken.cache.clock import now
 from paretoken.cache.observations import check_seed
 from paretoken.cache.schema import StudyRow, TrialRow
+from paretoken.cache.trials import SPEEDS, SPEEDUP
 from paretoken.spaces.errors import BadInput, BadValue, UnknownName
 from paretoken.spaces.objectives import Objective
 from paretoken.spaces.records import StudyInfo
@@ -18,9 +19,15 @@ STATES = ("done", "failed", "pending")
 
 
 def insert_study(session: Session, info: StudyInfo) -> None:
-    """Add a study; raises BadInput where the name is taken or is not one line of text."""
+    """Add a study; raises BadInput where the name is taken or unfit, or an objective is."""
     if not info.name.strip() or not info.name.isprintable():
         raise BadValue(f"a study's name is one line of text; it cannot be {info.name!r}.")
+    if any(objective.name == SPEEDUP for objective in info.objectives):
+        # No class has such a number, so there would be no points and no front.
+        raise BadValue(
+            f"a study cannot want {SPEEDUP!r}: that is worked out from a speed and trial 0's, and "
+            f"ranks trials as the speed does. Take {' or '.join(SPEEDS)} as the objective."
+        )
     if session.scalar(select(StudyRow.id).where(StudyRow.name == info.name)) is not None:
         raise BadInput(
             f"there is a study called {info.name!r} already: "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 
 from sqlalchemy import ColumnElement, Subquery, func, select, union
 from sqlalchemy.orm import Session, aliased
@@ -24,6 +24,12 @@ from paretoken.spaces.settings import loads
 SPEEDUP = "speedup"
 # What a speed-up is the ratio of, where the study's objectives do not say.
 SPEEDS = ("images_per_s", "tokens_per_s")
+
+
+def speed_of(objectives: Iterable[Objective], known: Container[str]) -> str | None:
+    """The name of the number that a study's speed-up is the ratio of, among those known."""
+    named = (objective.name for objective in objectives if objective.name in SPEEDS)
+    return next((name for name in (*named, *SPEEDS) if name in known), None)
 
 
 def read_trials(
@@ -132,8 +138,7 @@ class Speedups:
     """How many times as fast as trial 0 each trial is; feed it the trials in number order."""
 
     def __init__(self, objectives: Iterable[Objective]) -> None:
-        named = [objective.name for objective in objectives if objective.name in SPEEDS]
-        self._speeds = (*named, *SPEEDS)
+        self._objectives = tuple(objectives)
         self._plain: Quantity | None = None
         self._plain_id: int | None = None
         self._plain_environment: Environment | None = None
@@ -151,7 +156,8 @@ class Speedups:
         r = v/v0. Trial 0, and whoever shares its class, is exactly 1.
         """
         if number == 0:
-            self._plain = next((quantities[n] for n in self._speeds if n in quantities), None)
+            name = speed_of(self._objectives, quantities)
+            self._plain = None if name is None else quantities[name]
             self._plain_id, self._plain_environment = speed_id, environment
         plain = self._plain
         if plain is None or not plain.value or plain.name not in quantities:

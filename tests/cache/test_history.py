@@ -97,7 +97,7 @@ def finish(
     )  # fmt: skip
     session.add(row)
     if classes:
-        place(session, row)
+        place(session, [row])
 
 
 @dataclasses.dataclass(frozen=True)

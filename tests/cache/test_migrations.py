@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,13 @@ def test_revisions_are_four_digits_and_the_newest_is_the_one_that_opening_expect
     assert revisions == sorted(revisions, reverse=True)  # newest first; text order is time order
     assert all(revision.isdigit() and len(revision) == 4 for revision in revisions)
     assert scripts.get_heads() == [REVISION]
+
+
+def test_no_migration_needs_code_that_may_change() -> None:
+    scripts = sorted((FOLDER / "versions").glob("0*.py"))
+    assert len(scripts) == int(REVISION)
+    for script in scripts:
+        assert not re.search(r"(import|from) paretoken", script.read_text()), script
 
 
 def test_a_sqlite_store_is_written_ahead_with_foreign_keys(sqlite_url: str) -> None:

@@ -16,7 +16,7 @@ from paretoken.spaces.errors import BadInput, BadValue, MeasurementFailed, Unkno
 from paretoken.spaces.objectives import Objective
 from paretoken.spaces.records import Environment, Failure, Measurement, Quantity, StudyInfo
 
-SPEEDUP = Objective("speedup", "x", higher=True, doc="against plain decoding")
+RATE = Objective("images_per_s", "images/s", higher=True, doc="")
 FID = Objective("fid", "", higher=False, doc="distance to real images")
 INFO = StudyInfo(
     name="first",
@@ -24,7 +24,7 @@ INFO = StudyInfo(
     algorithm="nsga2",
     seed=2**62,
     space={"z": 1, "a": [{"x": 0.1}, None, True], "ü": "é"},
-    objectives=(SPEEDUP, FID),
+    objectives=(RATE, FID),
     options={"samples": 1000},
     created="2026-01-02T03:04:05+00:00",
 )
@@ -84,6 +84,16 @@ def test_a_study_is_named_on_one_line(store: Store, name: str) -> None:
 def test_a_seed_too_large_for_sql_is_refused(store: Store) -> None:
     with pytest.raises(BadValue, match="seed"):
         store.create_study(replace(INFO, seed=2**63))
+
+
+def test_a_study_that_wants_a_speedup_is_told_to_want_the_speed(store: Store) -> None:
+    speedup = Objective("speedup", "x", higher=True, doc="against plain decoding")
+    with pytest.raises(
+        BadValue, match="Take images_per_s or tokens_per_s as the objective"
+    ) as said:
+        store.create_study(replace(INFO, objectives=(FID, speedup)))
+    assert "\n" not in str(said.value)
+    assert store.studies() == []
 
 
 def test_an_unknown_study_gets_a_suggestion(store: Store) -> None:

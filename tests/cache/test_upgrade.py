@@ -1,4 +1,4 @@
-"""A store of schema 0001 opens with everything it had, or stays as it was."""
+"""A store of an older schema opens with everything it had, or stays as it was."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, text
 
 import paretoken.cache.migrations
-from paretoken.cache.schema import VERSION_TABLE, PointRow
+from paretoken.cache.bounds import Bound
+from paretoken.cache.schema import VERSION_TABLE, FrontRow, PointRow
 from paretoken.cache.store import Store
 from paretoken.spaces.errors import Unreadable
 from paretoken.spaces.objectives import Objective
@@ -29,6 +31,7 @@ THERE = Environment("cuda", "torch 2", "abc")
 ENVIRONMENTS = (HERE, LATER, THERE)
 FID = Objective("fid", "", higher=False, doc="distance")
 RATE = Objective("images_per_s", "images/s", higher=True, doc="")
+EXTRA = Objective("speed_extra", "GiB", higher=False, doc="")
 CANDIDATES = [f"{number:032x}" for number in range(3)]
 NUMBERS = itertools.count(1)
 
@@ -130,8 +133,41 @@ def fill(connection: Connection, copies: int = 1) -> None:
         )
 
 
-def make_old(url: str, copies: int = 1) -> None:
-    """A store as schema 0001 left it."""
+# The points that schema 0002 had kept of these: candidate, trial's id, x, y and front.
+POINTS = [(0, 1, -12.0, 40.5, False), (1, 2, -12.0, 40.5, False), (2, 3, -25.0, 30.0, True)]
+
+
+def make_second(url: str, copies: int = 1) -> None:
+    """A store as schema 0002 left it."""
+    make_old(url, copies, revision="0002")
+    engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as connection:
+        for who, trial_id, x, y, front in POINTS:
+            insert(
+                connection,
+                "points",
+                study_id=1,
+                candidate_id=CANDIDATES[who],
+                trial_id=trial_id,
+                x=x,
+                y=y,
+                front=front,
+            )
+        insert(
+            connection,
+            "work",
+            key="quality q1 1",
+            state="done",
+            owner="host 1 a",
+            expires="2026-01-02T03:04:05.000000+00:00",
+            attempts=1,
+            created="2026-01-02T03:04:05.000000+00:00",
+        )
+    engine.dispose()
+
+
+def make_old(url: str, copies: int = 1, revision: str = "0001") -> None:
+    """A store as schema 0001 left it, and then as far as the migrations to `revision` bring it."""
     engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
     config = Config()
     config.set_main_option("script_location", next(iter(paretoken.cache.migrations.__path__)))
@@ -139,14 +175,25 @@ def make_old(url: str, copies: int = 1) -> None:
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
         fill(connection, copies)
+        command.upgrade(config, revision)
     engine.dispose()
     if url.startswith("sqlite"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
 
 
-def test_nothing_is_lost(url: str) -> None:
-    make_old(url)
+Make = Callable[[str], None]
+
+
+@pytest.fixture(params=[make_old, make_second], ids=["0001", "0002"])
+def make(request: pytest.FixtureRequest) -> Make:
+    """A store of each older schema, with the same data."""
+    found: Make = request.param
+    return found
+
+
+def test_nothing_is_lost(url: str, make: Make) -> None:
+    make(url)
     with Store.open(url, create=False) as store:
         info = store.study("first")
         assert (info.seed, info.space, info.objectives) == (
@@ -178,8 +225,8 @@ def test_nothing_is_lost(url: str) -> None:
     assert [trial.fresh for trial in trials[:3]] == [{"quality": 0, "speed": 0}] * 3
 
 
-def test_statistics_rest_on_every_observation(url: str) -> None:
-    make_old(url)
+def test_statistics_rest_on_every_observation(url: str, make: Make) -> None:
+    make(url)
     with Store.open(url) as store:
         for (aspect, key, device), members in {
             ("quality", "q1", ""): [0, 2],
@@ -206,26 +253,48 @@ def test_statistics_rest_on_every_observation(url: str) -> None:
             assert (mean.unit, mean.higher, mean.comparable) == ("unit", newest.higher, "N=1000")
 
 
-def test_finished_trials_have_their_place_and_the_front_is_known(url: str) -> None:
-    make_old(url)
+def test_finished_trials_have_their_place_and_the_front_is_known(url: str, make: Make) -> None:
+    make(url)
     with Store.open(url) as store, store._database.reading() as session:
-        rows = session.execute(select(PointRow).order_by(PointRow.candidate_id)).scalars().all()
-        places = [(row.candidate_id, row.x, row.y, row.front) for row in rows]
+        assert [trial.number for trial in store.front("first")] == [2]
+        assert store.front("empty") == []
+        rows = session.scalars(select(PointRow).order_by(PointRow.number)).all()
+        places = [(row.number, row.x, row.y) for row in rows]
+        front = session.scalars(select(FrontRow.number)).all()
+    assert front == [2]
     assert places == [
-        (CANDIDATES[0], -12.0, 40.5, False),
-        (CANDIDATES[1], -12.0, 40.5, False),
-        (CANDIDATES[2], -25.0, 30.0, True),
+        (0, -12.0, 40.5),
+        (1, -12.0, 40.5),
+        (2, -25.0, 30.0),
     ]
 
 
-def test_the_upgraded_store_takes_new_observations(url: str) -> None:
-    make_old(url)
+def test_the_upgraded_store_finds_the_best_by_any_number(url: str, make: Make) -> None:
+    make(url)
+    with Store.open(url, create=False) as store:
+        for wanted, bounds, expected in (
+            (FID, [], 2),
+            (FID, [Bound("images_per_s", "<", 20.0)], 0),
+            (RATE, [Bound("speedup", "<=", 1.0), Bound("quality_extra", "==", 1.25)], 0),
+            (EXTRA, [Bound("quality_extra", ">", 1.0)], 2),
+            (RATE, [Bound("speed_extra", ">", 1.25)], None),
+        ):
+            found = store.best("first", wanted, bounds)
+            assert (None if found is None else found.number) == expected
+
+
+def test_the_upgraded_store_takes_new_observations(url: str, make: Make) -> None:
+    make(url)
     with Store.open(url) as store:
         found, off = store.observe(CANDIDATES[0], measurement("quality", "q1", 42.0, HERE, 8))
         assert off is None and found.count == 3
         assert found.quantities["fid"].value == pytest.approx(41.0)
         store.finish("first", 4, found.id, None, {"quality": "measured"})
         assert store.trials("first")[4].quantities["fid"].value == pytest.approx(41.0)
+        better, _ = store.observe(CANDIDATES[2], measurement("quality", "q2", 20.0, HERE, 9))
+        assert store.front("first")[0].quantities["fid"].value == pytest.approx(25.0)
+        assert store.best("first", FID, [Bound("fid", "<", 26.0)]) is not None
+        assert better.count == 2
         assert store.propose("empty", 0, {"w": 7}, ())
     with Store.open(url, create=False) as store:
         assert len(store.measurements(CANDIDATES[0])) == 4
@@ -241,9 +310,19 @@ def tables(url: str) -> tuple[list[str], str, int]:
     return names, revision, count
 
 
-@pytest.mark.parametrize("fatal", ["CREATE TABLE exports", "INSERT INTO means", "INTO classes"])
-def test_an_upgrade_that_fails_leaves_the_old_store(url: str, fatal: str) -> None:
-    make_old(url)
+@pytest.mark.parametrize(
+    ("made", "fatal"),
+    [
+        (make_old, "CREATE TABLE exports"),
+        (make_old, "INSERT INTO means"),
+        (make_old, "INTO classes"),
+        (make_old, "INSERT INTO points"),
+        (make_second, "CREATE TABLE numbers"),
+        (make_second, "INSERT INTO points"),
+    ],
+)
+def test_an_upgrade_that_fails_leaves_the_old_store(url: str, made: Make, fatal: str) -> None:
+    made(url)
     before = tables(url)
 
     def fail(*given: object) -> None:

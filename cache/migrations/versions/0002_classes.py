@@ -2,14 +2,13 @@
 
 Trials pointed at measurements; now they point at the classes of these, whose statistics rest on
 every observation there is. SQLite cannot alter what other tables refer to, so there the four tables
-between are written anew, under the old names.
+between are written anew, under the old names. Points stay empty: 0003 makes them anew.
 """
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.orm import Session
 
 revision = "0002"
 down_revision = "0001"
@@ -45,7 +44,6 @@ def upgrade() -> None:
     op.create_index("ix_trials_speed_id", "trials", ["speed_id"])
     _fill_means()
     _create_the_rest()
-    _place_trials()
 
 
 def _create_classes() -> None:
@@ -343,14 +341,3 @@ def _create_the_rest() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_exports"),
     )
     op.create_index("ix_exports_study_id", "exports", ["study_id"])
-
-
-def _place_trials() -> None:
-    from paretoken.cache import points
-    from paretoken.cache.schema import TrialRow
-
-    with Session(op.get_bind()) as session:
-        done = sa.select(TrialRow).where(TrialRow.state == "done")
-        for trial in session.scalars(done.order_by(TrialRow.study_id, TrialRow.number)).all():
-            points.place(session, trial)
-        session.commit()  # into the transaction around, which stays open
