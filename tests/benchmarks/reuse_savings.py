@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +26,7 @@ from paretoken.search.accounting import account
 from paretoken.search.cli.live import watching
 from paretoken.search.loop import Plan, search
 from paretoken.search.measuring import Reuse
+from paretoken.search.report.results import read
 from paretoken.spaces.records import Quantity, StudyInfo, Trial
 
 RESAMPLED = 1000
@@ -91,7 +93,8 @@ def _begun(plan: Plan, store: Store, proposals: int) -> Plan:
 
 
 def _search(plan: Plan, store: Store, console: Console) -> Any:
-    with watching(console, lambda: store.study(plan.study)) as watcher:
+    results = partial(read, store, plan.study, front_only=True)
+    with watching(console, partial(store.study, plan.study), results) as watcher:
         return search(plan, store, watcher)
 
 

@@ -16,6 +16,7 @@ from paretoken.cache.store import Store
 from paretoken.search.cli.live import watching
 from paretoken.search.measuring import Reuse
 from paretoken.search.progress import Progress, Watcher
+from paretoken.search.report.results import read
 from paretoken.spaces.errors import BadInput
 
 Cli = Callable[..., Any]
@@ -48,8 +49,8 @@ def replay(plan: Plan, store: Store, watch: Watcher) -> Any:
     """A search that only tells what the store holds already."""
     trials = [trial for trial in store.trials(plan.study) if trial.state != "pending"]
     for at, trial in enumerate(trials, start=1):
-        watch(Progress("quality: 128 of 500 images", 0.25, at - 1, 8, 61.0, None, tuple(trials)))
-        watch(Progress("", 1.0, at, 8, 60.4, trial, tuple(trials[:at])))
+        watch(Progress("quality: 128 of 500 images", 0.25, at - 1, 8, 61.0, None))
+        watch(Progress("", 1.0, at, 8, 60.4, trial))
     return OUTCOME
 
 
@@ -128,11 +129,11 @@ def test_an_error_of_the_search_is_one_line(cli: Cli, url: str, loop: SimpleName
 
 def test_a_terminal_sees_phase_time_and_front(store: Store) -> None:
     console = Console(force_terminal=True, width=150, record=True)
-    trials = tuple(trial for trial in store.trials("demo"))
-    with watching(console, lambda: store.study("demo")) as watch:
-        watch(Progress("quality: 128 of 500 images", 0.25, 0, 8, None, None, ()))
-        watch(Progress("speed", 0.5, 8, 8, 83.0, trials[-1], trials))
-        watch(Progress("quality: 3 of 500 images", 0.1, 8, None, 82.0, None, trials))
+    last = store.trials("demo")[-1]
+    with watching(console, lambda: store.study("demo"), lambda: read(store, "demo")) as watch:
+        watch(Progress("quality: 128 of 500 images", 0.25, 0, 8, None, None))
+        watch(Progress("speed", 0.5, 8, 8, 83.0, last))
+        watch(Progress("quality: 3 of 500 images", 0.1, 8, None, 82.0, None))
     text = console.export_text()
     assert "quality: 3 of 500 images" in text and "1:22 left" in text
     assert "front so far: 3 of 7" in text and "grouped(size=4)" in text
