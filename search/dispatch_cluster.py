@@ -81,24 +81,27 @@ def shares(
         raise BadInput(
             f"--gpus-per-worker {cluster.gpus:g} asks for GPUs, but {why}: leave one of them out."
         )
-    found = _on_gpus(cluster, gpus) if on_gpus else _on_cpus(cluster, nodes)
+    found = _on_gpus(cluster, nodes) if on_gpus else _on_cpus(cluster, nodes)
     _check_fit(cluster, nodes, found)
     return found
 
 
-def _on_gpus(cluster: Cluster, gpus: float) -> list[Share]:
-    each = 1.0 if cluster.gpus is None else cluster.gpus
+def _on_gpus(cluster: Cluster, nodes: Sequence[Mapping[str, float]]) -> list[Share]:
+    gpus = [int(node.get("GPU", 0.0)) for node in nodes]
+    each = 1.0 if cluster.gpus is None else float(cluster.gpus)
     if each >= 1:
         if not each.is_integer():
             raise BadInput(
                 f"a worker has a whole number of GPUs, or a part of one below 1; "
                 f"--gpus-per-worker cannot be {each:g}."
             )
-        return [Share(1, each, True)] * (cluster.workers or max(1, int(gpus // each)))
+        return [Share(1, each, True)] * (
+            cluster.workers or max(1, int(sum(n // each for n in gpus)))
+        )
     if not each > 0:
         raise BadInput("--device cuda needs GPUs: --gpus-per-worker cannot be 0.")
     on_one = math.floor(1 / each + 1e-9)
-    judges = cluster.workers or max(1, int(gpus - 1) * on_one)
+    judges = cluster.workers or max(1, (sum(gpus) - 1) * on_one)
     return [Share(1, 1.0, True)] + [Share(1, each, False)] * judges
 
 
