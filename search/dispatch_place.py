@@ -22,8 +22,10 @@ from paretoken.spaces.settings import Tree
 from paretoken.spaces.workload import Report
 
 _LOOK_S = 1.0
+_LEARNS_S = 60.0  # until Ray has noticed that a machine is gone
+_WHY = ("The actor is dead because", "The actor died because", "the actor's node", "The actor ")
 # What Ray says of an actor whose machine is gone, and of one that its memory monitor killed.
-_NODE = ("node has died", "node was terminated", "node died", "NODE_DIED", "node is dead")
+_NODE = ("node has died", "node was terminated", "is temporarily unavailable")
 _MEMORY = ("low on memory", "out-of-memory", "out of memory (OOM)", "OutOfMemoryError")
 
 
@@ -105,10 +107,9 @@ class Place:
                     raise Failed(Failure("timeout", detail))
             answer: Answer = ray.get(asked)
         except ray.exceptions.RayError as error:
-            if self._stopping.is_set():
-                raise Stopped from None
-            self._actor = None
-            raise _death(error, last[0]) from error
+            said = self._last_words(error)
+            self.kill()
+            raise _death(said, last[0]) from error
         if answer.bad_input and answer.failure is not None:
             raise BadInput(answer.failure.detail)
         if answer.failure is not None:
@@ -116,6 +117,26 @@ class Place:
                 self.kill()  # what it still holds would be missing for the next one
             raise Failed(answer.failure)
         return answer.value
+
+    def _last_words(self, error: Exception) -> str:
+        """What Ray says of an actor without an answer. Why a connection broke, it learns later."""
+        import ray
+
+        until = time.monotonic() + _LEARNS_S
+        while isinstance(error, ray.exceptions.ActorUnavailableError):
+            if self._stopping.is_set():
+                raise Stopped
+            if time.monotonic() > until:
+                break
+            try:
+                ray.get(self._actor.moment.options(concurrency_group="watch").remote(), timeout=5)
+                time.sleep(_LOOK_S)
+            except ray.exceptions.RayError as newer:
+                if not isinstance(newer, ray.exceptions.GetTimeoutError):
+                    error = newer
+        if self._stopping.is_set():
+            raise Stopped
+        return str(error)
 
     def _look(self, report: Report, last: tuple[str, float]) -> tuple[str, float]:
         """How far the actor is; who reports nothing new makes no progress."""
@@ -136,11 +157,11 @@ def _until(deadline: float) -> float:
     return min(_LOOK_S, max(0.0, deadline - time.monotonic()))
 
 
-def _death(error: Exception, phase: str) -> Failed:
+def _death(said: str, phase: str) -> Failed:
     """What became of an actor, from what Ray says about it."""
-    said = str(error)
-    _, _, why = said.partition("The actor is dead because ")
-    why = (why or said).replace("Worker exit type: ", "").replace("Worker exit detail: ", "")
+    lines = [line.strip() for line in said.splitlines()]
+    why = " ".join(line for line in lines if line.startswith(_WHY)) or said
+    why = why.replace("Worker exit type: ", "").replace("Worker exit detail: ", "")
     first = ". ".join(" ".join(why.split()).split(". ")[:3]).rstrip(".")
     if phase:
         first += f" (during: {phase})"

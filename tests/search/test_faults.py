@@ -20,12 +20,14 @@ from typing import Any
 import pytest
 
 from paretoken.cache.store import Store
+from paretoken.search.evaluator import Local
+from paretoken.search.failures import NodeLost
 from paretoken.search.loop import Plan, search
 from paretoken.search.measuring import Reuse
 from paretoken.search.progress import Progress
 from paretoken.search.workers import Cluster
 from paretoken.spaces.errors import Unreadable
-from paretoken.spaces.records import Trial
+from paretoken.spaces.records import Failure, Trial
 
 SETTINGS = (
     "decoder.drafter.window=4",
@@ -305,3 +307,86 @@ def test_ctrl_c_stops_the_workers_and_says_how_to_go_on(
     _, errors = resumed.communicate(timeout=120)
     assert resumed.returncode == 0, errors
     check_whole(url)
+
+
+# ---------------------------------------------------------------------------------- lost machines
+
+
+LOSING = """
+import sys, threading, time
+from pathlib import Path
+import ray
+from ray.cluster_utils import Cluster as Machines
+from paretoken.cache.store import Store
+from paretoken.search.loop import Plan, search
+from paretoken.search.measuring import Reuse
+from paretoken.search.workers import Cluster
+
+folder, settings = Path(sys.argv[1]), tuple(sys.argv[2:])
+soon = {"health_check_failure_threshold": 3, "health_check_period_ms": 500}
+head = {"num_cpus": 0, "include_dashboard": False, "_system_config": soon}
+machines = Machines(initialize_head=True, head_node_args=head)
+first = machines.add_node(num_cpus=1)
+ray.init(address=machines.address, log_to_driver=False, logging_level="ERROR")
+options = {"folder": str(folder), "seconds": 2.0}
+once = Reuse(1, 0.0)
+plan = Plan("s", "toy", None, settings, "grid", 3, options=options, reuse=once, confirm=False,
+            cluster=Cluster(workers=1))
+
+def drive():
+    with Store.open(f"sqlite:///{folder}/s.db") as store:
+        search(plan, store, lambda moment: None)
+
+driver = threading.Thread(target=drive)
+driver.start()
+log = folder / "log"
+while not log.exists() or log.read_text().count("quality begun") < 2:
+    time.sleep(0.05)
+machines.remove_node(first, allow_graceful=False)
+machines.add_node(num_cpus=1)
+driver.join()
+"""
+
+
+@pytest.mark.slow
+def test_who_loses_its_machine_is_measured_on_another(toys: Path, tmp_path: Path) -> None:
+    settings = (*SETTINGS, "decoder.verifier=grouped", "grouped.size=2,3")
+    path = f"{toys}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    done = subprocess.run(
+        [sys.executable, "-c", LOSING, str(tmp_path), *settings],
+        env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=150,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with Store.open(f"sqlite:///{tmp_path}/s.db") as store:
+        assert [trial.state for trial in store.trials("s")] == ["done"] * 3
+    with sqlite3.connect(tmp_path / "s.db") as connection:
+        work = connection.execute("SELECT state, attempts FROM work ORDER BY attempts").fetchall()
+    assert work[-1] == ("done", 2) and {attempts for _, attempts in work[:-1]} == {1}
+
+
+@pytest.mark.usefixtures("toy")
+@pytest.mark.parametrize(("losses", "state"), [(2, "done"), (3, "failed")])
+def test_lost_machines_are_tried_again_twice_and_no_more(
+    losses: int, state: str, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure, lost = Local.speed, []
+
+    def speed(self: Local, tree: Any, report: Any) -> Any:
+        if tree["decoder"]["verifier"].get("size") == 2 and len(lost) < losses:
+            lost.append(tree)
+            raise NodeLost(Failure("node-lost", "its node has died"))
+        return measure(self, tree, report)
+
+    monkeypatch.setattr(Local, "speed", speed)
+    search(plan(tmp_path, {2: ""}, cluster=None), store, silent)
+    (trial,) = [each for each in store.trials("s") if size(each) == 2]
+    assert (trial.state, len(lost)) == (state, losses)
+    if state == "failed":
+        assert trial.failure is not None and trial.failure.reason == "node-lost"
+        assert trial.failure.detail.startswith("on 3 machines, one after the other: its node")
+    # What had been measured before the loss was not measured again.
+    begun = [tree for what, tree, _ in noted(tmp_path) if what == "quality" and '"size": 2' in tree]
+    assert len(begun) == 1
+    with sqlite3.connect(tmp_path / "s.db") as connection:
+        (most,) = connection.execute("SELECT max(attempts) FROM work").fetchone()
+    assert most == 3
