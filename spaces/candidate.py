@@ -55,8 +55,10 @@ def from_tree(tree: Mapping[str, Any], kind: str = "") -> Component:
             values[name] = from_tree(chosen, declared.kind)
         elif name in given:
             values[name] = declared.check(given[name], f"{cls.tag()}.{name}")
+        else:
+            values[name] = declared.default
     try:
-        with pg.enable_type_check(False):  # every value has been checked, more strictly
+        with pg.enable_type_check(False):  # every value was checked just now, and none is missing
             return cls(**values)
     except (ValueError, TypeError) as error:
         where = cls.tag() if kind else "candidate"

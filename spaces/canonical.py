@@ -6,8 +6,6 @@ the leaves to the root until nothing changes. Dropped means: set to the default.
 
 from __future__ import annotations
 
-import pyglove as pg
-
 from paretoken.spaces.component import Component
 
 # Every rule moves towards a representative; a component tree is a few levels deep. More passes
@@ -20,12 +18,11 @@ def canonical(component: Component) -> Component:
 
     Idempotent. Raises RuntimeError when the rules of two components undo each other.
     """
-    with pg.enable_type_check(False):  # components check their values themselves, more strictly
-        for _ in range(_MOST_PASSES):
-            simpler = _pass(component)
-            if simpler == component:
-                return component
-            component = simpler
+    for _ in range(_MOST_PASSES):
+        simpler = _pass(component)
+        if simpler == component:
+            return component
+        component = simpler
     raise RuntimeError(f"the canonical form of {component.tag()!r} does not settle: {component!r}")
 
 
