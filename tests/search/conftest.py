@@ -185,11 +185,18 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def cluster(toys: Path) -> Iterator[None]:
-    """One Ray cluster of this machine for all tests, which believes to have four CPUs."""
+    """One Ray cluster of this machine for all tests, which believes in four CPUs and two GPUs."""
     ray = pytest.importorskip("ray")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", f"{toys}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-        ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.init(
+            "local",  # and not one that happens to run here
+            num_cpus=4,
+            num_gpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
     yield
     ray.shutdown()
 

@@ -17,6 +17,7 @@ from paretoken.search.cli.live import watching
 from paretoken.search.measuring import Reuse
 from paretoken.search.progress import Progress, Watcher
 from paretoken.search.report.results import read
+from paretoken.search.workers import Cluster
 from paretoken.spaces.errors import BadInput
 
 Cli = Callable[..., Any]
@@ -38,6 +39,7 @@ class Plan:
     resume: bool = False
     reuse: Reuse = field(default_factory=Reuse)
     confirm: bool = True
+    cluster: Cluster | None = None
 
 
 OUTCOME = SimpleNamespace(
@@ -80,6 +82,27 @@ def test_each_option_reaches_the_plan(cli: Cli, url: str, loop: SimpleNamespace)
     wanted = Plan("demo", "fashion", "my.py:SPACE", settings, "tpe", 7, 2.5, 9, options, True)
     wanted = replace(wanted, reuse=Reuse(3, 0.2, share=False), confirm=False)
     assert plans == [wanted]
+
+
+def test_options_about_workers_reach_the_plan_and_the_hint(
+    cli: Cli, url: str, loop: SimpleNamespace
+) -> None:
+    def stopped(plan: Plan, *_: object) -> None:
+        plans.append(plan)
+        raise KeyboardInterrupt
+
+    plans: list[Plan] = []
+    loop.search = stopped
+    base = ("search", "fashion", "--study", "demo")
+    assert cli(*base, "--ray", "local").code == 130
+    assert plans.pop().cluster == Cluster("local", None, None, 1800.0, None, "")
+    words = "--ray 10.0.0.1:6379 --workers 3 --gpus-per-worker 0.5 --limit 60"
+    words += " --memory-per-worker 4 --ray-wheel paretoken.whl"
+    ran = cli(*base, *words.split())
+    assert plans.pop().cluster == Cluster("10.0.0.1:6379", 3, 0.5, 60.0, 4.0, "paretoken.whl")
+    assert f"--resume --trials 30 {words}" in ran.err
+    ran = cli(*base, "--workers", "3")
+    assert ran.code == 2 and "add --ray local" in ran.err and not plans
 
 
 def test_without_a_terminal_each_trial_is_a_line_and_the_front_ends_it(

@@ -39,7 +39,7 @@ def plan(folder: Path, study: str = "s", **changes: Any) -> Plan:
         "reuse": Reuse(observations=1, audit=0.0),
         "confirm": False,
         "cluster": Cluster(workers=2),
-        "options": {"folder": str(folder)} | changes.pop("options", {}),
+        "options": {"folder": str(folder), "device": "cpu"} | changes.pop("options", {}),
     }
     return Plan(study, "toy", **{**fields, **changes})
 
@@ -118,7 +118,7 @@ def test_what_does_not_fit_or_cannot_be_opened_is_told_before_anything_is_stored
     with Store.open(f"sqlite:///{tmp_path}/s.db") as store:
         for changes, told in (
             ({"workers": 5}, "--workers 4 at most"),
-            ({"gpus": 0.5}, "the cluster has none"),
+            ({"gpus": 0.5}, "--device is cpu"),
             ({"memory_gib": 1e6}, "take less for each"),
         ):
             with pytest.raises(BadInput, match=told):
@@ -126,6 +126,37 @@ def test_what_does_not_fit_or_cannot_be_opened_is_told_before_anything_is_stored
         with pytest.raises(Unreadable, match="FileNotFoundError, no such weights"):
             search(plan(tmp_path, options={"unopenable": True}), store, silent)
         assert store.studies() == []
+
+
+@pytest.mark.usefixtures("cluster", "toy")
+def test_workers_with_a_part_of_a_gpu_judge_and_one_with_a_whole_one_times(tmp_path: Path) -> None:
+    """Ray only counts the two GPUs here; which worker does what is the same with real ones."""
+    with Store.open(f"sqlite:///{tmp_path}/s.db") as store:
+        options = {"device": "cuda", "seconds": 0.2}
+        search(plan(tmp_path, cluster=Cluster(gpus=0.5), options=options), store, silent)
+        assert {trial.state for trial in store.trials("s")} == {"done"}
+    judging = {pid for what, _, pid in noted(tmp_path) if what == "quality"}
+    timing = {pid for what, _, pid in noted(tmp_path) if what == "speed"}
+    assert len(timing) == 1 and len(judging - timing) == 2
+
+
+@pytest.mark.usefixtures("cluster", "toy")
+def test_one_kind_of_device_times_and_every_kind_judges(tmp_path: Path) -> None:
+    kinds = ["cpu old", "cpu new", "cpu new"]
+    with Store.open(f"sqlite:///{tmp_path}/s.db") as store:
+        options = {"kinds": kinds, "seconds": 0.2}
+        search(plan(tmp_path, cluster=Cluster(workers=3), options=options), store, silent)
+        found = {trial.environment.device for trial in store.trials("s") if trial.environment}
+        assert found == {"cpu new"}
+        for number in range(3):  # resumed, it stays with that kind, though most are of another now
+            (tmp_path / f"taken {number}").rmdir()
+        more = plan(tmp_path, cluster=Cluster(workers=3), trials=12, resume=True)
+        search(more, store, silent)
+        found = {trial.environment.device for trial in store.trials("s") if trial.environment}
+        assert found == {"cpu new"} and len(store.trials("s")) >= 12
+    judging = {pid for what, _, pid in noted(tmp_path) if what == "quality"}
+    timing = {pid for what, _, pid in noted(tmp_path) if what == "speed"}
+    assert len(judging - timing) >= 1
 
 
 H100 = {"CPU": 16.0, "GPU": 1.0, "memory": 2.0**37}

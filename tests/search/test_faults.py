@@ -44,7 +44,11 @@ SETTINGS = (
 def plan(folder: Path, faults: dict[int, str], **changes: Any) -> Plan:
     """Every candidate once: groups of the sizes that have a fault, those of 9 and 10, and exact."""
     sizes = ",".join(map(str, [*faults, 9, 10]))
-    options = {"folder": str(folder), "faults": {str(k): v for k, v in faults.items()}}
+    options = {
+        "folder": str(folder),
+        "device": "cpu",
+        "faults": {str(k): v for k, v in faults.items()},
+    }
     fields: dict[str, Any] = {
         "settings": (*SETTINGS, f"grouped.size={sizes}"),
         "algorithm": "grid",
@@ -235,6 +239,7 @@ def driver(cluster: None, toys: Path, tmp_path: Path) -> Callable[..., subproces
         ]  # fmt: skip
         if "--resume" not in more:
             words += ["--option", f"folder={tmp_path}", "--option", "seconds=0.4"]
+            words += ["--device", "cpu"]
             for setting in (*SETTINGS, "decoder.drafter.window=2,4,8", "grouped.size=2,3,5,9"):
                 words += ["--set", setting]
         return subprocess.Popen(

@@ -40,7 +40,7 @@ class Toy:
     def open(self, **options: Any) -> Toy:
         opened = Toy()
         opened.options = options
-        opened.environment = Environment(options.get("kind") or "cpu toy", "toy 1")
+        opened.environment = Environment(_kind(options), "toy 1")
         if options.get("unopenable") or (Path(options.get("folder", ".")) / "gone").exists():
             raise FileNotFoundError("no such weights")
         return opened
@@ -120,6 +120,17 @@ class Toy:
             )
             os.write(file, line.encode())
             os.close(file)
+
+
+def _kind(options: Mapping[str, Any]) -> str:
+    """The device of this process: of several `kinds`, each of those that open takes the next."""
+    for n, kind in enumerate(options.get("kinds", ())):
+        try:
+            (Path(options["folder"]) / f"taken {n}").mkdir()
+        except FileExistsError:
+            continue
+        return str(kind)
+    return "cpu toy"
 
 
 def _floats(tree: Mapping[str, Any]) -> np.ndarray[Any, Any]:
