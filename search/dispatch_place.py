@@ -7,6 +7,7 @@ also when a limit is noticed.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from paretoken.spaces.workload import Report
 
 _LOOK_S = 1.0
 _LEARNS_S = 60.0  # until Ray has noticed that a machine is gone
+_RAISED = re.compile(r"\w*(Error|Exception): ")
 _WHY = ("The actor is dead because", "The actor died because", "the actor's node", "The actor ")
 # What Ray says of an actor whose machine is gone, and of one that its memory monitor killed.
 _NODE = ("node has died", "node was terminated", "is temporarily unavailable")
@@ -160,7 +162,10 @@ def _until(deadline: float) -> float:
 def _death(said: str, phase: str) -> Failed:
     """What became of an actor, from what Ray says about it."""
     lines = [line.strip() for line in said.splitlines()]
-    why = " ".join(line for line in lines if line.startswith(_WHY)) or said
+    # An actor that was not even made ends with what Python raised.
+    raised = [line for line in lines if _RAISED.match(line)]
+    found = raised[-1:] or [line for line in lines if line.startswith(_WHY)]
+    why = " ".join(found) or said
     why = why.replace("Worker exit type: ", "").replace("Worker exit detail: ", "")
     first = ". ".join(" ".join(why.split()).split(". ")[:3]).rstrip(".")
     if phase:
