@@ -87,22 +87,22 @@ def shares(
 
 
 def _on_gpus(cluster: Cluster, nodes: Sequence[Mapping[str, float]]) -> list[Share]:
-    gpus = [int(node.get("GPU", 0.0)) for node in nodes]
     each = 1.0 if cluster.gpus is None else float(cluster.gpus)
-    if each >= 1:
-        if not each.is_integer():
-            raise BadInput(
-                f"a worker has a whole number of GPUs, or a part of one below 1; "
-                f"--gpus-per-worker cannot be {each:g}."
-            )
-        return [Share(1, each, True)] * (
-            cluster.workers or max(1, int(sum(n // each for n in gpus)))
-        )
     if not each > 0:
         raise BadInput("--device cuda needs GPUs: --gpus-per-worker cannot be 0.")
-    on_one = math.floor(1 / each + 1e-9)
-    judges = cluster.workers or max(1, (sum(gpus) - 1) * on_one)
-    return [Share(1, 1.0, True)] + [Share(1, each, False)] * judges
+    if each >= 1 and not each.is_integer():
+        raise BadInput(
+            f"a worker has a whole number of GPUs, or a part of one below 1; "
+            f"--gpus-per-worker cannot be {each:g}."
+        )
+    room = {n: math.floor(node.get("GPU", 0.0) / each + 1e-9) for n, node in enumerate(nodes)}
+    # Laws are computed on cores: they are shared out as if every GPU were taken.
+    cores = (nodes[n].get("CPU", 0.0) // fitting for n, fitting in room.items() if fitting)
+    cpus = max(1, int(min(cores, default=1)))
+    if each >= 1:
+        return [Share(cpus, each, True)] * (cluster.workers or max(1, sum(room.values())))
+    judges = cluster.workers or max(1, sum(room.values()) - math.floor(1 / each + 1e-9))
+    return [Share(cpus, 1.0, True)] + [Share(cpus, each, False)] * judges
 
 
 def _on_cpus(cluster: Cluster, nodes: Sequence[Mapping[str, float]]) -> list[Share]:

@@ -161,19 +161,19 @@ def test_one_kind_of_device_times_and_every_kind_judges(tmp_path: Path) -> None:
 
 H100 = {"CPU": 16.0, "GPU": 1.0, "memory": 2.0**37}
 TWO = {"CPU": 16.0, "GPU": 2.0, "memory": 2.0**37}
-QUARTERS = [Share(1, 0.25, False)] * 2
+QUARTERS = [Share(2, 0.25, False)] * 2
 CPUS = {"CPU": 8.0, "memory": 2.0**35}
 
 
 @pytest.mark.parametrize(
     ("cluster", "nodes", "device", "expected"),
     [
-        (Cluster(), [H100, TWO], None, [Share(1, 1, True)] * 3),
-        (Cluster(gpus=2), [H100, TWO], None, [Share(1, 2, True)]),
+        (Cluster(), [H100, TWO], None, [Share(8, 1, True)] * 3),
+        (Cluster(gpus=2), [H100, TWO], None, [Share(16, 2, True)]),
         (Cluster(gpus=2), [H100, H100], None, "do not fit"),
-        (Cluster(gpus=2, workers=1), [H100, TWO], None, [Share(1, 2, True)]),
-        (Cluster(gpus=0.5), [H100, TWO], None, [Share(1, 1, True)] + [Share(1, 0.5, False)] * 4),
-        (Cluster(gpus=0.25, workers=2), [TWO], None, [Share(1, 1, True), *QUARTERS]),
+        (Cluster(gpus=2, workers=1), [H100, TWO], None, [Share(16, 2, True)]),
+        (Cluster(gpus=0.5), [H100, TWO], None, [Share(4, 1, True)] + [Share(4, 0.5, False)] * 4),
+        (Cluster(gpus=0.25, workers=2), [TWO], None, [Share(2, 1, True), *QUARTERS]),
         (Cluster(gpus=0.25, workers=3), [H100], None, "one with a whole GPU that times"),
         (Cluster(gpus=1.5), [TWO], None, "a whole number"),
         (Cluster(gpus=1), [CPUS], None, "the cluster has none"),
