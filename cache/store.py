@@ -16,6 +16,7 @@ from paretoken.cache.address import Address
 from paretoken.cache.bounds import Bound
 from paretoken.cache.clock import now, utc
 from paretoken.cache.connection import Database
+from paretoken.cache.devices import count_devices
 from paretoken.cache.disagreements import read_disagreements
 from paretoken.cache.front import pareto_front
 from paretoken.cache.history import Moment, history
@@ -258,6 +259,11 @@ class Store:
         with self._database.reading() as session:
             in_study = TrialRow.study_id == study_row(session, study).id
             return session.scalars(select(func.count()).where(in_study)).one()
+
+    def devices(self, study: str) -> dict[str, int]:
+        """How many finished trials of a study were timed on each device; the most first."""
+        with self._database.reading() as session:
+            return count_devices(session, study_row(session, study).id)
 
     def disagreements(self, study: str) -> list[Disagreement]:
         """What noise did not explain about a study's candidates and their classes, oldest first."""

@@ -1,33 +1,36 @@
 """The search loop: propose, canonicalise, look up, measure what is new, tell; confirm the front.
 
-Every finished measurement is committed at once. Whatever kills the process, `resume` continues:
-what was measured is found by its key, and the algorithm is told the study's history.
+Proposals are made as long as there are workers for them, and told in the order in which they end;
+one worker, this process, makes that one after the other. Every finished measurement is committed
+at once. Whatever kills the process, `resume` continues: what was measured is found by its key, and
+the algorithm is told the study's history.
 """
 
 from __future__ import annotations
 
 import time
-import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from paretoken.cache.store import Store
-from paretoken.search.algorithm import Algorithm, Losses, Told
+from paretoken.search.algorithm import Algorithm
+from paretoken.search.answers import answer, told
 from paretoken.search.confirm import confirm, to_confirm
 from paretoken.search.decisions import Decisions
+from paretoken.search.in_flight import InFlight
 from paretoken.search.measuring import Measurer, Reuse
-from paretoken.search.progress import Watcher
+from paretoken.search.progress import Progress, Watcher
 from paretoken.search.running import Running
+from paretoken.search.trying import Trying
+from paretoken.search.workers import Cluster, InProcess, Workers
 from paretoken.spaces.candidate import from_tree, to_tree
 from paretoken.spaces.canonical import canonical
-from paretoken.spaces.component import Component
 from paretoken.spaces.errors import BadInput, MeasurementFailed
-from paretoken.spaces.objectives import Objective
 from paretoken.spaces.plugins import KINDS
-from paretoken.spaces.records import Failure, StudyInfo, Trial
+from paretoken.spaces.records import StudyInfo, Trial
 from paretoken.spaces.space import Space, load, parse_setting
-from paretoken.spaces.workload import Workload
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Plan:
     trials: candidates in all, plain decoding included; repeated proposals are not counted.
     minutes: for this call; no candidate is begun after it. reuse: when the store answers instead of
     a measurement. confirm: whether the front is measured afresh at the end, within the minutes.
+    cluster: who measures, several candidates at a time; this process alone where there is none.
     """
 
     study: str
@@ -51,6 +55,7 @@ class Plan:
     resume: bool = False
     reuse: Reuse = field(default_factory=Reuse)
     confirm: bool = True
+    cluster: Cluster | None = None
 
 
 @dataclass(frozen=True)
@@ -77,75 +82,96 @@ def search(plan: Plan, store: Store, watch: Watcher) -> Outcome:
     """
     deadline = time.monotonic() + 60 * plan.minutes if plan.minutes else None
     info = store.study(plan.study) if plan.resume else _new_study(plan, store)
-    workload: Workload = KINDS["workloads"].load(info.workload).open(**info.options)
-    info = replace(info, objectives=info.objectives or workload.objectives)
-    decisions = Decisions(Space.from_json(info.space))
-    algorithm: Algorithm = KINDS["algorithms"].load(info.algorithm)(
-        decisions, info.objectives, info.seed
-    )
-    if not plan.resume:
-        store.create_study(info)
-    trials = store.trials(info.name)
+    trials = store.trials(info.name) if plan.resume else []
     if trials and trials[0].failure is not None:
         raise MeasurementFailed(
             trials[0].failure.reason,
             f"plain decoding failed in study {info.name!r}, so it compares nothing: mend the cause "
             "and begin a study of another name.",
         )
-    algorithm.restore(_told(t, info.objectives) for t in trials if t.number > 0)
-    study = Running(info, store, watch, plan.trials, deadline, plan.confirm)
-    measurer = Measurer(workload, store, info.name, info.seed, plan.reuse, study.say)
+    workers = _workers(plan, info, trials, watch)
+    try:
+        info = replace(info, objectives=info.objectives or workers.about.objectives)
+        study = Running(info, store, watch, plan.trials, deadline, plan.confirm)
+        return _search(plan, store, study, trials, workers)
+    finally:
+        workers.close()
 
-    def measure(number: int, candidate: Component, resumed: bool = False) -> Trial:
-        study.begin(number)
-        try:
-            found = measurer.measure(number, candidate, resumed)
-            store.finish(
-                info.name, number, found["quality"].id, found["speed"].id,
-                {aspect: how.origin for aspect, how in found.items()},
-            )  # fmt: skip
-        except Exception as error:  # anything may go wrong inside somebody's plug-in
-            if isinstance(error, BadInput):
-                raise  # the user's mistake, the same for every candidate
-            store.fail(info.name, number, _failure(error))
-            if number == 0:
-                raise MeasurementFailed(
-                    _failure(error).reason,
-                    f"plain decoding could not be measured, so nothing can be compared: {error}",
-                ) from error
-        return study.ended(number)
 
+def _search(
+    plan: Plan, store: Store, study: Running, trials: list[Trial], workers: Workers
+) -> Outcome:
+    info, here = study.info, workers.about.environment
+    decisions = Decisions(Space.from_json(info.space))
+    algorithm: Algorithm = KINDS["algorithms"].load(info.algorithm)(
+        decisions, info.objectives, info.seed
+    )
+    if not plan.resume:
+        store.create_study(info)
+    algorithm.restore(told(t, info.objectives, here) for t in trials if t.number > 0)
+    measurer = Measurer(workers, store, info.name, info.seed, plan.reuse)
+    attempt = Trying(store, study, measurer)
     for trial in trials:
-        study.known(trial)
-    # Proposed, but not finished. Only the first of them can have been measured in part.
-    for waiting, trial in enumerate([trial for trial in trials if trial.state == "pending"]):
-        finished = measure(trial.number, from_tree(trial.tree), resumed=waiting == 0)
-        if trial.number > 0:
-            algorithm.tell(trial.numbers, *_answer(finished, info.objectives))
+        if trial.state != "pending":
+            attempt.known(trial)
     if not trials:
-        plain = canonical(workload.plain())
-        store.propose(info.name, 0, to_tree(plain), ())
-        measure(0, plain)
-    number = len(trials) or 1
-    while study.goes_on() and (numbers := algorithm.ask()) is not None:
-        candidate = canonical(from_tree(decisions.tree(numbers)))
-        tree = to_tree(candidate)
-        study.repeats = study.repeats + 1 if study.has(tree) else 0
-        store.propose(info.name, number, tree, numbers)
-        finished = measure(number, candidate)
-        algorithm.tell(numbers, *_answer(finished, info.objectives))
-        number += 1
-    if plan.confirm:
-        confirm(study, store, measurer)
-    unconfirmed = len(to_confirm(store, info.name))
+        store.propose(info.name, 0, workers.about.plain, ())
+    if not trials or trials[0].state == "pending":
+        plain = dict(trials[0].tree) if trials else workers.about.plain
+        attempt(0, plain, resumed=bool(trials))
+
+    def upcoming() -> Iterator[Callable[[], Trial]]:
+        """What is to be tried: what a killed process left, then proposals, each made when asked."""
+        for trial in trials:
+            if trial.state == "pending" and trial.number > 0:
+                yield partial(attempt, trial.number, dict(trial.tree), resumed=True)
+        number = len(trials) or 1
+        while study.goes_on() and (numbers := algorithm.ask()) is not None:
+            tree = to_tree(canonical(from_tree(decisions.tree(numbers))))
+            study.proposed(store.propose(info.name, number, tree, numbers))
+            yield partial(attempt, number, tree)
+            number += 1
+
+    proposals = upcoming()
+    flight: InFlight[Trial] = InFlight(workers.at_once)
+    again: InFlight[int] = InFlight(workers.at_once)
+    try:
+        while True:
+            while not flight.full and (work := next(proposals, None)) is not None:
+                flight.start(work)
+            if not len(flight):
+                break
+            for trial in flight.ended():
+                algorithm.tell(trial.numbers, *answer(trial, info.objectives, here))
+        if plan.confirm:
+            confirm(study, store, measurer, here, again)
+    except BaseException:
+        study.stop()
+        workers.stop()
+        raise
+    finally:
+        flight.close()
+        again.close()
     return Outcome(
         info,
-        unconfirmed,
+        len(to_confirm(store, info.name)),
         measurer.recording_seconds,
         measurer.law_seconds,
         measurer.measured_seconds,
         measurer.near_ties,
     )
+
+
+def _workers(plan: Plan, info: StudyInfo, trials: list[Trial], watch: Watcher) -> Workers:
+    if plan.cluster is None:
+        return InProcess(info)
+    from paretoken.search.dispatch import RayWorkers  # a second to import, only where asked for
+
+    def say(phase: str, share: float) -> None:
+        watch(Progress(phase, share, 0, plan.trials, None, None))
+
+    timed = trials[0].environment if trials else None
+    return RayWorkers(plan.cluster, info, timed.device if timed else "", say)
 
 
 def _new_study(plan: Plan, store: Store) -> StudyInfo:
@@ -165,31 +191,3 @@ def _new_study(plan: Plan, store: Store) -> StudyInfo:
     return StudyInfo(
         plan.study, plan.workload, plan.algorithm, plan.seed, space.to_json(), (), plan.options, ""
     )
-
-
-def _failure(error: Exception) -> Failure:
-    """Why a candidate has no score, as a record."""
-    told = "".join(traceback.format_exception(error))
-    if isinstance(error, MeasurementFailed):
-        return Failure(error.reason, error.detail, told)
-    if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
-        return Failure("out-of-memory", str(error), told)
-    return Failure(f"error-{type(error).__name__}", str(error), told)
-
-
-def _losses(trial: Trial, objectives: tuple[Objective, ...]) -> Losses:
-    return tuple(o.loss(trial.quantities[o.name].value) for o in objectives)
-
-
-def _answer(trial: Trial, objectives: tuple[Objective, ...]) -> tuple[Losses | None, str]:
-    """What an algorithm is told of a finished trial."""
-    if trial.state == "done":
-        return _losses(trial, objectives), ""
-    return None, trial.failure.reason if trial.failure else "failed"
-
-
-def _told(trial: Trial, objectives: tuple[Objective, ...]) -> Told:
-    """A stored trial as an algorithm's history; a pending one is still open."""
-    if trial.state == "pending":
-        return Told(trial.numbers)
-    return Told(trial.numbers, *_answer(trial, objectives))

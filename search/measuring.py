@@ -7,24 +7,21 @@ then later: noise is averaged away, and a wrong hit is found out.
 
 from __future__ import annotations
 
-import os
 import random
-import socket
+import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from paretoken.cache.digest import candidate_id, digest
-from paretoken.cache.fingerprint import cost_key, fingerprint, quality_key, transcript
+from paretoken.cache.fingerprint import cost_key, quality_key
 from paretoken.cache.store import Store
-from paretoken.spaces.candidate import to_tree
-from paretoken.spaces.component import Component
-from paretoken.spaces.records import BehaviourClass, Keys, Measurement
-from paretoken.spaces.workload import Behaviour, Observed, Report, Workload
-
-_LEASE_S = 300.0  # longer than any phase that reports no progress
-_RENEW_S = 10.0
-_POLL_S = 0.5
+from paretoken.search.evaluator import Evaluator, Identified
+from paretoken.search.failures import Failed
+from paretoken.search.leasing import Leases
+from paretoken.search.workers import Workers
+from paretoken.spaces.records import BehaviourClass, Failure, Keys, Measurement
+from paretoken.spaces.settings import Tree
+from paretoken.spaces.workload import Observed, Report
 
 
 @dataclass(frozen=True)
@@ -53,26 +50,28 @@ class Found:
 
 
 class Measurer:
-    """Measures candidates of one study; `say` is told (phase, share) while it works.
+    """Measures candidates of one study, several at a time if asked from several threads.
 
     recording_seconds, law_seconds, measured_seconds: spent so far on recording rows of the model
-    (once for each store), on law fingerprints and on measuring. near_ties: fingerprints that only
-    one of the two grids found to be known.
+    (once for each store), on law fingerprints and on measuring, by all workers. near_ties:
+    fingerprints that only one of the two grids found to be known.
     """
 
-    def __init__(
-        self, workload: Workload, store: Store, study: str, seed: int, reuse: Reuse, say: Report
-    ) -> None:
-        self._workload, self._store, self._study = workload, store, study
-        self._seed, self._reuse, self._say = seed, reuse, say
-        self._owner = f"{socket.gethostname()} {os.getpid()} {random.SystemRandom().random()}"
+    def __init__(self, workers: Workers, store: Store, study: str, seed: int, reuse: Reuse) -> None:
+        self._workers, self._store, self._study = workers, store, study
+        self._seed, self._reuse = seed, reuse
         self._recording: bytes | None = None
+        self._recording_turn, self._counting = threading.Lock(), threading.Lock()
+        self._barred: dict[str, Failure] = {}
         self.recording_seconds = self.law_seconds = self.measured_seconds = 0.0
         self.near_ties = 0
 
-    def measure(self, number: int, candidate: Component, resumed: bool) -> dict[str, Found]:
-        """Both aspects of trial `number`. resumed: it was begun before, and perhaps measured."""
-        asked = self._asked(number, candidate)
+    def measure(self, number: int, tree: Tree, resumed: bool, say: Report) -> dict[str, Found]:
+        """Both aspects of trial `number`. resumed: it was begun before, and perhaps measured.
+
+        say: told (phase, share) meanwhile.
+        """
+        asked = self._asked(number, tree, say)
         found = {}
         for aspect in ("quality", "speed"):
             dice = random.Random(f"{self._seed} {number} {aspect}")
@@ -85,35 +84,53 @@ class Measurer:
                 found[aspect] = asked.observe(aspect, fresh=False)
         return found
 
-    def confirm(self, number: int, candidate: Component, aspect: str) -> None:
+    def confirm(self, number: int, tree: Tree, aspect: str, say: Report) -> None:
         """One more observation of one aspect, made to confirm a front."""
-        asked = self._asked(number, candidate)
-        asked.observe(aspect, fresh=True)
+        self._asked(number, tree, say).observe(aspect, fresh=True)
 
-    def _asked(self, number: int, candidate: Component) -> _Asked:
-        recording = self._recorded()
-        begun = time.monotonic()
-        behaviour = self._workload.behaviour(candidate, recording)
-        what = fingerprint(behaviour, recording)
-        identity = candidate_id(to_tree(candidate))
-        keys = self._store.identify(identity, what)
-        self.near_ties += keys.near_tie
-        self.law_seconds += time.monotonic() - begun
+    def bar(self, candidate: str, failure: Failure) -> None:
+        """Let nobody evaluate that candidate any more: it would end as this one did."""
+        self._barred.setdefault(candidate, failure)
+
+    def check_barred(self, candidate: str) -> None:
+        """Raise Failed for a candidate that is barred."""
+        if candidate in self._barred:
+            raise Failed(self._barred[candidate])
+
+    def spent(self, *, law: float = 0.0, measured: float = 0.0, near_ties: int = 0) -> None:
+        """Count seconds and near-ties."""
+        with self._counting:
+            self.law_seconds += law
+            self.measured_seconds += measured
+            self.near_ties += near_ties
+
+    def _asked(self, number: int, tree: Tree, say: Report) -> _Asked:
+        identity = candidate_id(tree)
+        self.check_barred(identity)
+        recording = self._recorded(say)
+        with self._workers.borrow("law", say) as evaluator:
+            begun = time.monotonic()
+            what = evaluator.identify(tree, recording)
+        keys = self._store.identify(identity, what.fingerprint)
+        self.spent(law=time.monotonic() - begun, near_ties=keys.near_tie)
         alone = "" if self._reuse.share else f"{self._study} {number}"
-        return _Asked(self, candidate, identity, behaviour, keys, alone)
+        return _Asked(self, tree, identity, what, keys, alone, say)
 
-    def _recorded(self) -> bytes:
+    def _recorded(self, say: Report) -> bytes:
         """The rows that decoders are compared on: the store's, or recorded now."""
-        if self._recording is None:
-            context = digest("recording", *map(str, sorted(self._workload.context().items())))
-            kept = self._store.recording(context)
-            if kept is None:
-                self._say("recording rows of the model", 0.0)
-                begun = time.monotonic()
-                kept = self._store.keep_recording(context, self._workload.record())
-                self.recording_seconds = time.monotonic() - begun
-            self._recording = kept
-        return self._recording
+        with self._recording_turn:
+            if self._recording is None:
+                of = self._workers.about.context
+                context = digest("recording", *map(str, sorted(of.items())))
+                kept = self._store.recording(context)
+                if kept is None:
+                    say("recording rows of the model", 0.0)
+                    with self._workers.borrow("law", say) as evaluator:
+                        begun = time.monotonic()
+                        kept = self._store.keep_recording(context, evaluator.record())
+                        self.recording_seconds = time.monotonic() - begun
+                self._recording = kept
+            return self._recording
 
 
 class _Asked:
@@ -122,19 +139,22 @@ class _Asked:
     def __init__(
         self,
         measurer: Measurer,
-        candidate: Component,
+        tree: Tree,
         identity: str,
-        behaviour: Behaviour,
+        what: Identified,
         keys: Keys,
         alone: str,
+        say: Report,
     ) -> None:
-        self._of, self._candidate, self.id = measurer, candidate, identity
-        self._behaviour, self._keys = behaviour, keys
+        self._of, self._tree, self.id = measurer, tree, identity
+        self._what, self._keys = what, keys
         # Where nothing is shared, every trial has classes of its own.
         self._work = digest("alone", keys.work, alone) if alone else keys.work
-        conditions = {**behaviour.conditions, "alone": alone} if alone else behaviour.conditions
+        conditions = {**what.conditions, "alone": alone} if alone else what.conditions
         self._conditions, self._alone = conditions, alone
         self._quality_key = quality_key(keys.quality, conditions)
+        self._place = measurer._workers.about.environment  # where speeds are timed
+        self._leases = Leases(measurer._store, say)
 
     def level(self, resumed: bool) -> str:
         """Which level answers: a candidate that nobody proposed before is known by its law only."""
@@ -142,105 +162,73 @@ class _Asked:
 
     def known(self, aspect: str) -> BehaviourClass | None:
         """The class that answers, if there is one yet."""
-        store, place = self._of._store, self._of._workload.environment
+        store = self._of._store
         if aspect == "quality":
-            return store.find(aspect, place, self.id, key=self._quality_key)
-        return store.find(aspect, place, self.id, work=self._work)
+            return store.find(aspect, self._place, self.id, key=self._quality_key)
+        return store.find(aspect, self._place, self.id, work=self._work)
 
     def observed(self, aspect: str) -> int:
         """How often that was measured so far, by whichever candidate."""
-        store, place = self._of._store, self._of._workload.environment
+        store = self._of._store
         if aspect == "quality":
-            return store.observations(aspect, place, key=self._quality_key)
-        return store.observations(aspect, place, work=self._work)
+            return store.observations(aspect, self._place, key=self._quality_key)
+        return store.observations(aspect, self._place, work=self._work)
 
     def observe(self, aspect: str, fresh: bool) -> Found:
         """Measure once; if somebody else is doing just that, wait for it and take it."""
-        place = self._of._workload.environment
         what = self._quality_key if aspect == "quality" else self._work
-        where = "" if aspect == "quality" else f"{place.device} {place.software} "
+        where = "" if aspect == "quality" else f"{self._place.device} {self._place.software} "
         # The n-th observation of one behaviour is one piece of work, whoever wants it.
         nth = self.observed(aspect)
         lease = f"{aspect} {where}{what} {nth}"
-        store, owner = self._of._store, self._of._owner
-        while not store.lease(lease, owner, _LEASE_S):
-            other = store.holder(lease)
-            if other is not None and _died(other):
-                store.release(lease, other, "failed")
-                continue
-            self._of._say(f"{aspect}: another process measures it", 0.0)
-            time.sleep(_POLL_S)
+
+        def of_another() -> Found | None:
             now = self.known(aspect)
-            if now is not None and self.observed(aspect) > nth:
-                return Found(now.id, self.level(False))
-        begun = time.monotonic()
+            seen = now is not None and self.observed(aspect) > nth
+            return Found(now.id, self.level(False)) if now is not None and seen else None
+
+        found = self._leases.take(lease, aspect, of_another)
+        if found is not None:
+            return found
         try:
-            measure = self._quality if aspect == "quality" else self._speed
-            found = measure(nth, fresh, _renewing(store, owner, self._of._say))
+            self._of.check_barred(self.id)  # since we asked for the lease
+            with self._of._workers.borrow(aspect, self._leases.report) as evaluator:
+                begun = time.monotonic()
+                measure = self._quality if aspect == "quality" else self._speed
+                found = measure(evaluator, nth, fresh)
         except BaseException:
-            store.release(lease, owner, "failed")
+            self._leases.end(lease, "failed")
             raise
-        store.release(lease, owner, "done")
-        self._of.measured_seconds += time.monotonic() - begun
+        self._leases.end(lease, "done")
+        self._of.spent(measured=time.monotonic() - begun)
         return found
 
-    def _quality(self, nth: int, fresh: bool, report: Report) -> Found:
-        workload, store = self._of._workload, self._of._store
+    def _quality(self, evaluator: Evaluator, nth: int, fresh: bool) -> Found:
+        store, report = self._of._store, self._leases.report
         seed = self._of._seed + (nth << 32)  # independent samples for every observation
-        sampled = workload.sample(self._candidate, seed, report)
-        said = {**self._behaviour.context, **self._conditions}
-        tokens = transcript(sampled.tokens, of=said)
-        trace = transcript(*sampled.trace)
-        twin = store.find("quality", workload.environment, self.id, tokens=tokens)
+        said = {**self._what.context, **self._conditions}
+        emitted = evaluator.sample(self._tree, seed, said, report)
+        twin = store.find("quality", evaluator.environment, self.id, tokens=emitted.tokens)
         if twin is not None:
-            same = next(m for m in store.measurements_of(twin.id) if m.tokens == tokens)
-            judged = Observed(same.quantities, sampled.seconds, same.detail)
+            same = next(m for m in store.measurements_of(twin.id) if m.tokens == emitted.tokens)
+            judged = Observed(same.quantities, emitted.seconds, same.detail)
         else:
-            judged = workload.judge(sampled, report)
+            judged = evaluator.judge(report)
         measurement = Measurement(
-            "quality", self._quality_key, judged.quantities, workload.environment, seed,
-            judged.seconds, judged.detail, tokens=tokens, trace=trace, fresh=fresh,
+            "quality", self._quality_key, judged.quantities, evaluator.environment, seed,
+            judged.seconds, judged.detail, tokens=emitted.tokens, trace=emitted.trace, fresh=fresh,
         )  # fmt: skip
         joined, _ = store.observe(self.id, measurement)
         return Found(joined.id, "transcript" if twin is not None else "measured")
 
-    def _speed(self, nth: int, fresh: bool, report: Report) -> Found:
-        workload, store = self._of._workload, self._of._store
-        observed = workload.speed(self._candidate, report)
-        trace = transcript(*observed.trace)
-        runtime = {**self._behaviour.runtime, "alone": self._alone}
+    def _speed(self, evaluator: Evaluator, nth: int, fresh: bool) -> Found:
+        clocked = evaluator.speed(self._tree, self._leases.report)
+        observed = clocked.observed
+        runtime = {**self._what.runtime, "alone": self._alone}
         measurement = Measurement(
-            "speed", cost_key(self._keys.quality, trace, runtime), observed.quantities,
-            workload.environment, self._of._seed, observed.seconds, observed.detail,
-            work=self._work, trace=trace, fresh=fresh,
+            "speed", cost_key(self._keys.quality, clocked.trace, runtime), observed.quantities,
+            evaluator.environment, self._of._seed, observed.seconds, observed.detail,
+            work=self._work, trace=clocked.trace, fresh=fresh,
         )  # fmt: skip
-        joined, _ = store.observe(self.id, measurement)
+        joined, _ = self._of._store.observe(self.id, measurement)
         return Found(joined.id, "measured")
-
-
-def _died(owner: str) -> bool:
-    """Whether a driver of this machine is no more: its lease need not be waited for."""
-    host, pid, _ = owner.split()
-    if host != socket.gethostname():
-        return False
-    try:
-        os.kill(int(pid), 0)  # sends nothing
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
-
-
-def _renewing(store: Store, owner: str, say: Report) -> Callable[[str, float], None]:
-    """A report that renews the leases now and then: who makes no progress loses them."""
-    last = time.monotonic()
-
-    def report(phase: str, share: float) -> None:
-        nonlocal last
-        if time.monotonic() - last > _RENEW_S:
-            store.renew(owner, _LEASE_S)
-            last = time.monotonic()
-        say(phase, share)
-
-    return report

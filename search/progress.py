@@ -16,7 +16,6 @@ class Progress:
     done, wanted: finished trials and the number asked for (None where only time limits).
     seconds_left: until the time limit or the estimated end; None while unknown.
     finished: the trial that has just ended, if this moment is the end of one.
-    trials: all finished trials of the study, number 0 first.
     """
 
     phase: str
@@ -25,7 +24,6 @@ class Progress:
     wanted: int | None
     seconds_left: float | None
     finished: Trial | None
-    trials: tuple[Trial, ...]
 
 
 Watcher = Callable[[Progress], None]

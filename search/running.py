@@ -1,15 +1,18 @@
-"""A running study: its finished trials, its limits, and what whoever watches is told."""
+"""A running study: what is finished and begun, its limits, and what whoever watches is told."""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections import Counter
+from functools import partial
 
 from paretoken.cache.store import Store
 from paretoken.search.confirm import seconds_to_confirm, to_confirm
+from paretoken.search.failures import Stopped
 from paretoken.search.progress import Progress, Watcher
 from paretoken.spaces.records import StudyInfo, Trial
+from paretoken.spaces.workload import Report
 
 # A small space runs out of new candidates before an algorithm notices: stop after so many
 # proposals in a row that the study has measured already.
@@ -19,7 +22,10 @@ _KEPT = 0.4
 
 
 class Running:
-    """wanted: candidates in all; deadline: of `time.monotonic`; None for no such limit."""
+    """wanted: candidates in all; deadline: of `time.monotonic`; None for no such limit.
+
+    Trials may be begun and ended in several threads; whoever watches is told one thing at a time.
+    """
 
     def __init__(
         self,
@@ -32,28 +38,32 @@ class Running:
     ) -> None:
         self.info, self._store, self._watch = info, store, watch
         self._wanted, self._deadline, self._confirms = wanted, deadline, confirms
-        self._finished: dict[int, Trial] = {}
         self._candidates: set[str] = set()
+        self._begun: Counter[str] = Counter()
         self._started = time.monotonic()
         self._before = 0
-        self._now = ""
-        self.repeats = 0
+        self._repeats = 0
+        self._turn = threading.RLock()
+        self._stopped = False
 
     def known(self, trial: Trial) -> None:
-        """A trial of an earlier call."""
-        if trial.state != "pending":
-            self._keep(trial)
-            self._before = len(self._candidates)
+        """A finished trial of an earlier call."""
+        self._candidates.add(trial.candidate_id)
+        self._before = len(self._candidates)
 
-    def has(self, tree: Mapping[str, Any]) -> bool:
-        """Whether the study has a finished trial with these settings."""
-        return any(trial.tree == tree for trial in self._finished.values())
+    def proposed(self, candidate: str) -> None:
+        """That candidate is the next proposal: a repeat, if the study has it already."""
+        with self._turn:
+            again = candidate in self._candidates or self._begun[candidate] > 0
+            self._repeats = self._repeats + 1 if again else 0
 
     def goes_on(self) -> bool:
         """Whether another candidate may be begun."""
-        if self.repeats >= _MOST_REPEATS or self.seconds_left() <= self._seconds_kept():
-            return False
-        return self._wanted is None or len(self._candidates) < self._wanted
+        with self._turn:
+            if self._repeats >= _MOST_REPEATS or self.seconds_left() <= self._seconds_kept():
+                return False
+            begun = sum(1 for one in +self._begun if one not in self._candidates)
+            return self._wanted is None or len(self._candidates) + begun < self._wanted
 
     def seconds_left(self) -> float:
         """Until the deadline; inf where there is none."""
@@ -66,29 +76,40 @@ class Running:
         needed = seconds_to_confirm(to_confirm(self._store, self.info.name))
         kept = min(needed, _KEPT * (self._deadline - self._started))
         fresh = len(self._candidates) - self._before
-        return kept + ((time.monotonic() - self._started) / fresh if fresh else 0.0)
+        pace = (time.monotonic() - self._started) / fresh if fresh else 0.0
+        return kept + pace * (1 + self._begun.total())  # side by side, each takes the longer
 
-    def begin(self, number: int) -> None:
-        """Trial `number` is what is worked on from here."""
-        self._now = f"#{number}"
+    def begin(self, number: int, candidate: str) -> Report:
+        """Trial `number` is worked on; tell what it does to the report that is returned."""
+        with self._turn:
+            self._begun[candidate] += 1
+        return self.saying(number)
+
+    def saying(self, number: int) -> Report:
+        """The report of one trial: what happens now, and how much of that is done.
+
+        It raises Stopped once the search is to stop.
+        """
+        return partial(self._say, f"#{number}")
 
     def ended(self, number: int) -> Trial:
         """Trial `number` has ended, and this is what came of it."""
-        # All are read again: an observation moves the numbers of everyone in its class.
-        for trial in self._store.trials(self.info.name):
-            if trial.state != "pending":
-                self._keep(trial)
-        trial = self._finished[number]
-        self._tell("", 1.0, trial)
+        trial = self._store.trials(self.info.name, {0, number})[-1]
+        with self._turn:
+            self._begun[trial.candidate_id] -= 1
+            self._candidates.add(trial.candidate_id)
+            self._tell("", 1.0, trial)
         return trial
 
-    def say(self, phase: str, share: float) -> None:
-        """What happens now, and how much of that is done."""
-        self._tell(f"{self._now} {phase}", share, None)
+    def stop(self) -> None:
+        """Whatever is worked on ends at its next report."""
+        self._stopped = True
 
-    def _keep(self, trial: Trial) -> None:
-        self._finished[trial.number] = trial
-        self._candidates.add(trial.candidate_id)
+    def _say(self, who: str, phase: str, share: float) -> None:
+        if self._stopped:
+            raise Stopped
+        with self._turn:
+            self._tell(f"{who} {phase}", share, None)
 
     def _tell(self, phase: str, share: float, finished: Trial | None) -> None:
         done, now = len(self._candidates), time.monotonic()
@@ -97,5 +118,4 @@ class Running:
         if self._wanted is not None and fresh > 0:
             by_pace = (self._wanted - done) * (now - self._started) / fresh
             left = by_pace if left is None else min(left, by_pace)
-        trials = tuple(self._finished[n] for n in sorted(self._finished))
-        self._watch(Progress(phase, share, done, self._wanted, left, finished, trials))
+        self._watch(Progress(phase, share, done, self._wanted, left, finished))

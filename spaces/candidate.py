@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pyglove as pg
+
 from paretoken.spaces.component import Component, Part, part
 from paretoken.spaces.errors import BadInput, BadValue, UnknownName
 from paretoken.spaces.plugins import component
@@ -53,8 +55,11 @@ def from_tree(tree: Mapping[str, Any], kind: str = "") -> Component:
             values[name] = from_tree(chosen, declared.kind)
         elif name in given:
             values[name] = declared.check(given[name], f"{cls.tag()}.{name}")
+        else:
+            values[name] = declared.default
     try:
-        return cls(**values)
+        with pg.enable_type_check(False):  # every value was checked just now, and none is missing
+            return cls(**values)
     except (ValueError, TypeError) as error:
         where = cls.tag() if kind else "candidate"
         raise BadValue(f"{where}: {' '.join(str(error).split())}") from error

@@ -14,6 +14,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
@@ -85,8 +91,17 @@ class OptunaAlgorithm(Algorithm):
         return self.chance(n).getrandbits(32)  # as wide as NumPy's seeds are
 
 
+def distribution(point: Point) -> BaseDistribution:
+    """What Optuna draws from at a point; increasing options keep their order as integers."""
+    if not point.size:
+        return FloatDistribution(point.low, point.high, log=point.log)
+    if point.ordered:
+        return IntDistribution(0, point.size - 1)
+    return CategoricalDistribution(range(point.size))
+
+
 def suggest(trial: optuna.Trial, point: Point) -> Any:
-    """Optuna's choice at a point; increasing options keep their order as an integer index."""
+    """Optuna's choice at a point, as `distribution` says."""
     if not point.size:
         return trial.suggest_float(point.name, point.low, point.high, log=point.log)
     if point.ordered:

@@ -7,6 +7,7 @@ import json
 from paretoken.search.cli.options import (
     DEFAULT_STORE,
     AsJson,
+    Device,
     Maximize,
     Minimize,
     Store,
@@ -20,6 +21,7 @@ def run(
     where: Where = "",
     maximize: Maximize = "",
     minimize: Minimize = "",
+    device: Device = "",
     store: Store = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
@@ -35,7 +37,7 @@ def run(
     from paretoken.search.report import results as judged
 
     with OpenStore.open(store, create=False) as opened:
-        chosen, results = judged.best(opened, study, where, maximize, minimize)
+        chosen, results = judged.best(opened, study, where, maximize, minimize, device)
     if as_json:
         print(json.dumps(judged.as_json(chosen, results), indent=2, allow_nan=False))
         return

@@ -12,6 +12,7 @@ import typer
 from paretoken.search.cli.options import (
     DEFAULT_STORE,
     AsJson,
+    Device,
     Maximize,
     Minimize,
     Store,
@@ -26,6 +27,7 @@ def run(
     where: Where = "",
     maximize: Maximize = "",
     minimize: Minimize = "",
+    device: Device = "",
     candidate: Annotated[
         str,
         typer.Option(
@@ -68,7 +70,7 @@ def run(
         raise BadInput("--candidate names one already: leave out --where, --maximize, --minimize.")
     path = out or Path(f"tuned{exporter.suffix}")
     with OpenStore.open(store, create=False) as opened:
-        results = judged.read(opened, study)
+        results = judged.read(opened, study, device=device)
         if candidate:
             chosen = judged.by_id(results, candidate)
         else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from paretoken.search.cli.options import DEFAULT_STORE, AsJson, Store, Study
+from paretoken.search.cli.options import DEFAULT_STORE, AsJson, Device, Store, Study
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,6 +30,7 @@ def run(
             help="Judge by these quantities instead of the study's own, e.g. fid,images_per_s.",
         ),
     ] = "",
+    device: Device = "",
     store: Store = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
@@ -47,7 +48,7 @@ def run(
     from paretoken.search.report.results import read
 
     with OpenStore.open(store, create=False) as opened:
-        results = read(opened, study, objectives, front_only=not every)
+        results = read(opened, study, objectives, front_only=not every, device=device)
     if as_json:
         print_json(results, every=every)
     else:
@@ -71,6 +72,7 @@ def print_results(results: Results, out: Console, *, every: bool = False) -> Non
         title = (
             f"study {info.name} on {info.workload}: {len(results.front)} of "
             f"{results.size or len(results.done)} measured candidates are on the front ({wanted})"
+            + (f", on {results.device}" if results.device else "")
         )
         out.print(title, markup=False, style="bold", soft_wrap=True)
         out.print(table(results, shown, out.width))
@@ -96,6 +98,7 @@ def print_json(
         "objectives": [
             {"name": o.name, "unit": o.unit, "higher": o.higher} for o in results.objectives
         ],
+        "device": results.device,
         "note": results.note,
         "done": len(results.done),
         "failed": len(results.failed),

@@ -14,25 +14,27 @@ from rich.text import Text
 from paretoken.search.cli.tables import legend, table
 from paretoken.search.progress import Progress as Moment
 from paretoken.search.progress import Watcher
-from paretoken.search.report.results import Results, judge
+from paretoken.search.report.results import Results
 from paretoken.search.report.wording import columns, heading, quantity, reused
 from paretoken.spaces.records import StudyInfo, Trial
 from paretoken.spaces.settings import summary
 
 # Asked when the first trial has ended: the search stores its study before it measures anything.
 FindStudy = Callable[[], StudyInfo]
+FindResults = Callable[[], Results]
 
 _MOST_ROWS = 12  # of the front, while the search runs; the whole of it is printed at the end
+_SHARE = 0.05  # of the time at most goes into reading the front to be shown
 
 
 @contextmanager
-def watching(console: Console, study: FindStudy) -> Iterator[Watcher]:
+def watching(console: Console, study: FindStudy, results: FindResults) -> Iterator[Watcher]:
     """A watcher to hand to the search, for as long as the context lasts."""
     if not console.is_terminal:
         yield _Lines(console, study)
         return
     with Live(console=console, refresh_per_second=4, transient=True) as live:
-        yield _Picture(live, study)
+        yield _Picture(live, results)
 
 
 class _Lines:
@@ -59,9 +61,10 @@ class _Lines:
 class _Picture:
     """The phase, the candidates done, the time left and the front so far, redrawn in place."""
 
-    def __init__(self, live: Live, study: FindStudy) -> None:
+    def __init__(self, live: Live, results: FindResults) -> None:
         self._live = live
-        self._study = study
+        self._results = results
+        self._next_draw = 0.0
         self._front: RenderableType = Text("plain decoding is measured first …", style="dim")
         self._bars = Progress(
             TextColumn("{task.fields[name]:<10}"),
@@ -78,8 +81,11 @@ class _Picture:
         if moment.seconds_left is not None:
             told += f", {_minutes(moment.seconds_left)} left"
         self._bars.update(self._all, completed=moment.done, total=moment.wanted, description=told)
-        if moment.finished is not None and moment.trials:
-            self._front = self._draw(judge(self._study(), moment.trials))
+        begun = time.monotonic()
+        if moment.finished is not None and begun >= self._next_draw:
+            self._front = self._draw(self._results())
+            ended = time.monotonic()
+            self._next_draw = ended + (ended - begun) / _SHARE
         self._live.update(Group(self._bars, self._front))
 
     def _draw(self, results: Results) -> RenderableType:

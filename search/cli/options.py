@@ -25,6 +25,16 @@ AsJson = Annotated[
     bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")
 ]
 Study = Annotated[str, typer.Argument(help="Name of a study in the store.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="KIND",
+        help="Only what was timed on this kind of device (a part of its name: H100). "
+        "[default: the kind that most was timed on]",
+        show_default=False,
+    ),
+]
 Where = Annotated[
     str,
     typer.Option(

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from paretoken.search.cli.options import DEFAULT_STORE, AsJson, Store, Study, write
+from paretoken.search.cli.options import DEFAULT_STORE, AsJson, Device, Store, Study, write
 
 
 def run(
@@ -22,6 +22,7 @@ def run(
             "--objectives", metavar="NAME,NAME", help="Judge by these instead of the study's own."
         ),
     ] = "",
+    device: Device = "",
     store: Store = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
@@ -40,7 +41,7 @@ def run(
     from paretoken.search.report.samples import sheets
 
     with OpenStore.open(store, create=False) as opened:
-        results = read(opened, study, objectives)
+        results = read(opened, study, objectives, device=device)
         page = render(results, sheets(opened, results))
     write(out, page.encode())
     if as_json:

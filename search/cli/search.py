@@ -5,10 +5,21 @@ from __future__ import annotations
 import shlex
 import sys
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from paretoken.search.cli.cluster import (
+    GpusPerWorker,
+    Limit,
+    MemoryPerWorker,
+    Ray,
+    RayWheel,
+    Workers,
+    cluster_of,
+    same_workers,
+)
 from paretoken.search.cli.options import DEFAULT_STORE, AsJson, Settings, Store, pairs
 from paretoken.spaces.errors import ParetokenError
 
@@ -156,6 +167,12 @@ def run(
             rich_help_panel=_REUSE,
         ),
     ] = False,
+    ray: Ray = "",
+    workers: Workers = None,
+    gpus_per_worker: GpusPerWorker = None,
+    limit: Limit = None,
+    memory_per_worker: MemoryPerWorker = None,
+    ray_wheel: RayWheel = "",
     option: Settings = None,
     store: Store = DEFAULT_STORE,
     as_json: AsJson = False,
@@ -173,6 +190,7 @@ def run(
       paretoken search llamagen --study big --device cuda --option gpt=c2i_B_256.pt \\
           --option vq=vq_ds16_c2i.pt --samples 5000 --trials 60
       paretoken search fashion --study first --resume --trials 60
+      paretoken search fashion --study wide --ray local --workers 2 --trials 60
     """
     from paretoken.cache.store import Store as OpenStore
     from paretoken.search.accounting import account, disagreed, told
@@ -201,11 +219,13 @@ def run(
         resume=resume,
         reuse=Reuse(observations, audit, share=not no_reuse),
         confirm=not no_confirm,
+        cluster=cluster_of(ray, workers, gpus_per_worker, limit, memory_per_worker, ray_wheel),
     )
     out = console(error=as_json)
     with OpenStore.open(store, create=True) as opened:
         try:
-            with watching(out, lambda: opened.study(study)) as watcher:
+            found_so_far = partial(read, opened, study, front_only=True)
+            with watching(out, partial(opened.study, study), found_so_far) as watcher:
                 outcome = search(plan, opened, watcher)
         except KeyboardInterrupt:
             _say_what_is_kept(opened, plan, _option(store))
@@ -259,6 +279,7 @@ def _say_what_is_kept(opened: OpenStore, plan: Plan, where: str) -> None:
         done = 0
     limits = f" --trials {plan.trials}" if plan.trials else ""
     limits += f" --minutes {plan.minutes:g}" if plan.minutes else ""
+    limits += same_workers(plan.cluster) if plan.cluster else ""
     print(
         f"stopped: {done} finished candidates are kept. Continue with:\n"
         f"  paretoken search {plan.workload} --study {shlex.quote(plan.study)} --resume"

@@ -8,11 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from paretoken.search.cli.options import DEFAULT_STORE, AsJson, Store
+from paretoken.search.cli.options import DEFAULT_STORE, AsJson, Device, Store
 
 
 def run(
     candidate: Annotated[str, typer.Argument(help="The candidate's id, or enough of its start.")],
+    device: Device = "",
     store: Store = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
@@ -24,12 +25,15 @@ def run(
       paretoken show 3f9a1c
       paretoken show 3f9a1c --json | jq .settings
     """
+    from collections import Counter
+
     from rich import box
     from rich.table import Table
     from rich.tree import Tree
 
     from paretoken.cache.store import Store as OpenStore
     from paretoken.search.cli.tables import console
+    from paretoken.search.report.devices import chosen
     from paretoken.search.report.results import plain
     from paretoken.search.report.wording import number
 
@@ -37,6 +41,10 @@ def run(
         identity, settings, studies = opened.candidate(candidate)
         measurements = opened.measurements(identity)
         fingerprints = opened.fingerprints(identity)
+    if device:
+        known = Counter(found.environment.device for found in measurements)
+        here = chosen(known, device)
+        measurements = [one for one in measurements if one.environment.device == here]
     if as_json:
         document = {
             "candidate": identity,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from paretoken.cache.front import indistinguishable, pareto_front
 from paretoken.cache.store import Store
 from paretoken.search.query import NothingMatches, parse, select
+from paretoken.search.report.devices import chosen, devices_of, others_told, timed_on
 from paretoken.search.report.wording import brief, columns, confirmed, heading, quantity
 from paretoken.spaces.errors import BadInput, UnknownName
 from paretoken.spaces.objectives import Objective
@@ -28,7 +29,7 @@ class Results:
     algorithm may propose one again, and is then answered from the store. front, close: numbers
     of the trials on the front and of those indistinguishable from it, fastest first.
     note: what was left out of the comparison and why; empty if nothing was. size: trials of the
-    study where only its front was read, else 0.
+    study where only its front was read, else 0. device: the kind on which all was timed.
     """
 
     info: StudyInfo
@@ -38,6 +39,7 @@ class Results:
     close: tuple[int, ...]
     note: str = ""
     size: int = 0
+    device: str = ""
 
     @property
     def done(self) -> tuple[Trial, ...]:
@@ -56,43 +58,69 @@ class Results:
         return sorted(chosen, key=lambda trial: _loss(trial, self.objectives[0]))
 
 
-def read(store: Store, study: str, objectives: str = "", *, front_only: bool = False) -> Results:
+def read(
+    store: Store,
+    study: str,
+    objectives: str = "",
+    *,
+    front_only: bool = False,
+    device: str = "",
+) -> Results:
     """The results of a stored study. objectives: "fid,images_per_s", say; "" for its own.
 
-    front_only: of a large study, no more than its front and plain decoding are read.
+    front_only: of a large study, no more than its front and plain decoding are read. device: a
+    part of the name of the kind that is compared; "" for the one that most were timed on.
     """
     info = store.study(study)
     size = store.size(study) if front_only else 0
-    if size <= LARGE or objectives.strip():
-        return judge(info, store.trials(study), objectives)
-    return _of_front(info, store, size)
+    if size > LARGE and not objectives.strip():
+        devices = store.devices(study)
+        if chosen(devices, device) == _first_device(store, study):
+            return _of_front(info, store, size, devices)
+    return judge(info, store.trials(study), objectives, device)
 
 
-def _of_front(info: StudyInfo, store: Store, size: int) -> Results:
+def _of_front(info: StudyInfo, store: Store, size: int, devices: Mapping[str, int]) -> Results:
     front = store.front(info.name)
     trials = {trial.number: trial for trial in (*store.trials(info.name, {0}), *front)}
+    device = _first_device(store, info.name)
+    only = f"of more than {LARGE:,} trials only the front is read: what noise does not tell from "
     return Results(
         info,
         _speed_first(info.objectives),
         tuple(trials[number] for number in sorted(trials)),
         tuple(trial.number for trial in front),
         (),
-        f"of more than {LARGE:,} trials only the front is read: what noise does not tell from it, "
-        "--all shows",
+        "\n".join(filter(None, [f"{only}it, --all shows", others_told(devices, device)])),
         size,
+        device,
     )
 
 
+def _first_device(store: Store, study: str) -> str:
+    """Where plain decoding was timed: the store keeps the front of that kind."""
+    place = next((trial.environment for trial in store.trials(study, {0})), None)
+    return place.device if place is not None else ""
+
+
 def best(
-    store: Store, study: str, where: str = "", maximize: str = "", minimize: str = ""
+    store: Store,
+    study: str,
+    where: str = "",
+    maximize: str = "",
+    minimize: str = "",
+    device: str = "",
 ) -> tuple[Trial, Results]:
-    """The trial that `choose` takes, and results to show it with.
+    """The trial that `choose` takes, and results to show it with. device: see `read`.
 
     A condition of nothing but bounds on numbers is answered inside the database.
     """
     bounds = parse(where).bounds() if where.strip() else []
     info = store.study(study)
-    if bounds is not None and not (maximize and minimize):
+    devices = store.devices(study)
+    here = chosen(devices, device)
+    in_store = here == _first_device(store, study)
+    if bounds is not None and in_store and not (maximize and minimize):
         name = maximize or minimize or _speed_first(info.objectives)[0].name
         own = next((o for o in info.objectives if o.name == name), None)
         higher = bool(maximize) or (not minimize and (own is None or own.higher))
@@ -100,16 +128,24 @@ def best(
         if found is not None:
             front = {trial.number for trial in store.front(study)}
             shown = tuple(number for number in front if number == found.number)
-            return found, Results(info, _speed_first(info.objectives), (found,), shown, ())
-    results = read(store, study)
+            left_out = others_told(devices, here)
+            judged = Results(
+                info, _speed_first(info.objectives), (found,), shown, (), left_out, device=here
+            )
+            return found, judged
+    results = read(store, study, device=device)
     return choose(results, where, maximize, minimize), results
 
 
-def judge(info: StudyInfo, trials: Sequence[Trial], objectives: str = "") -> Results:
-    """The trials judged by the study's objectives, or by those named; see `Results`."""
+def judge(
+    info: StudyInfo, trials: Sequence[Trial], objectives: str = "", device: str = ""
+) -> Results:
+    """The trials judged by the study's objectives, or by those named; see `Results` and `read`."""
     wanted = _named(objectives, trials) if objectives.strip() else _speed_first(info.objectives)
     names = [objective.name for objective in wanted]
-    trials = _once(trials)
+    devices = devices_of(trials)
+    here = chosen(devices, device)
+    trials = _once(timed_on(trials, here))
     measured = [
         trial
         for trial in trials
@@ -124,7 +160,8 @@ def judge(info: StudyInfo, trials: Sequence[Trial], objectives: str = "") -> Res
         tuple(trials),
         tuple(trial.number for trial in front),
         tuple(trial.number for trial in close),
-        note,
+        "\n".join(filter(None, [note, others_told(devices, here)])),
+        device=here,
     )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +28,7 @@ from paretoken.search.cli.live import watching
 from paretoken.search.loop import Plan, search
 from paretoken.search.measuring import Reuse
 from paretoken.search.progress import Progress
+from paretoken.search.report.results import read
 from paretoken.spaces.records import Quantity, StudyInfo, Trial
 
 RESAMPLED = 1000
@@ -92,10 +94,7 @@ def _propose(plan: Plan, store: Store, console: Console, proposals: int) -> None
     known = any(info.name == plan.study for info, _ in store.studies())
     if known and len(store.trials(plan.study)) >= proposals:
         return
-    with (
-        contextlib.suppress(_Enough),
-        watching(console, lambda: store.study(plan.study)) as watcher,
-    ):
+    with contextlib.suppress(_Enough), _watching(plan, store, console) as watcher:
 
         def watch(progress: Progress) -> None:
             watcher(progress)
@@ -106,8 +105,13 @@ def _propose(plan: Plan, store: Store, console: Console, proposals: int) -> None
 
 
 def _search(plan: Plan, store: Store, console: Console) -> Any:
-    with watching(console, lambda: store.study(plan.study)) as watcher:
+    with _watching(plan, store, console) as watcher:
         return search(plan, store, watcher)
+
+
+def _watching(plan: Plan, store: Store, console: Console) -> Any:
+    results = partial(read, store, plan.study, front_only=True)
+    return watching(console, partial(store.study, plan.study), results)
 
 
 def _copy(info: StudyInfo, recorded: Sequence[Trial], store: Store) -> None:

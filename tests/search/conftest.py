@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from paretoken.cache.store import Store
 from paretoken.search.cli.main import main
 from paretoken.spaces.objectives import Objective
+from paretoken.spaces.plugins import KINDS, Plugins
 from paretoken.spaces.records import Environment, Failure, Measurement, Quantity, StudyInfo
 
 # One white pixel.
@@ -147,3 +150,60 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
         return Ran(code, captured.out, captured.err)
 
     return run
+
+
+# ------------------------------------------------------------------------------- workers on Ray
+
+
+@pytest.fixture(scope="session")
+def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder from which this process, and those it starts, can load the workload `toy`.
+
+    As an installed package would, by an entry point; so does a verifier whose import fails in every
+    process but this one.
+    """
+    folder = tmp_path_factory.mktemp("toys")
+    shutil.copy(Path(__file__).with_name("toy_workload.py"), folder)
+    (folder / "elsewhere.py").write_text(
+        "import os\n"
+        f"if os.getpid() != {os.getpid()}:\n"
+        "    raise ImportError('this driver lacks its library')\n"
+        "from paretoken.evaluators.components.verifiers.exact import Exact\n"
+        "class Elsewhere(Exact):\n"
+        "    'Exact acceptance, by a plug-in that fails to be imported.'\n"
+        "plugin = Elsewhere\n"
+    )
+    installed = folder / "toy-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text(
+        "[paretoken.workloads]\ntoy = toy_workload:plugin\n"
+        "[paretoken.verifiers]\nelsewhere = elsewhere:plugin\n"
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cluster(toys: Path) -> Iterator[None]:
+    """One Ray cluster of this machine for all tests, which believes in four CPUs and two GPUs."""
+    ray = pytest.importorskip("ray")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", f"{toys}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+        ray.init(
+            "local",  # and not one that happens to run here
+            num_cpus=4,
+            num_gpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def toy(toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The workload `toy` is known in this process."""
+    monkeypatch.syspath_prepend(str(toys))
+    for kind in ("workloads", "verifiers"):
+        monkeypatch.setitem(KINDS, kind, Plugins(kind, KINDS[kind].package))

@@ -16,6 +16,8 @@ from paretoken.cache.store import Store
 from paretoken.search.cli.live import watching
 from paretoken.search.measuring import Reuse
 from paretoken.search.progress import Progress, Watcher
+from paretoken.search.report.results import read
+from paretoken.search.workers import Cluster
 from paretoken.spaces.errors import BadInput
 
 Cli = Callable[..., Any]
@@ -37,6 +39,7 @@ class Plan:
     resume: bool = False
     reuse: Reuse = field(default_factory=Reuse)
     confirm: bool = True
+    cluster: Cluster | None = None
 
 
 OUTCOME = SimpleNamespace(
@@ -48,8 +51,8 @@ def replay(plan: Plan, store: Store, watch: Watcher) -> Any:
     """A search that only tells what the store holds already."""
     trials = [trial for trial in store.trials(plan.study) if trial.state != "pending"]
     for at, trial in enumerate(trials, start=1):
-        watch(Progress("quality: 128 of 500 images", 0.25, at - 1, 8, 61.0, None, tuple(trials)))
-        watch(Progress("", 1.0, at, 8, 60.4, trial, tuple(trials[:at])))
+        watch(Progress("quality: 128 of 500 images", 0.25, at - 1, 8, 61.0, None))
+        watch(Progress("", 1.0, at, 8, 60.4, trial))
     return OUTCOME
 
 
@@ -79,6 +82,27 @@ def test_each_option_reaches_the_plan(cli: Cli, url: str, loop: SimpleNamespace)
     wanted = Plan("demo", "fashion", "my.py:SPACE", settings, "tpe", 7, 2.5, 9, options, True)
     wanted = replace(wanted, reuse=Reuse(3, 0.2, share=False), confirm=False)
     assert plans == [wanted]
+
+
+def test_options_about_workers_reach_the_plan_and_the_hint(
+    cli: Cli, url: str, loop: SimpleNamespace
+) -> None:
+    def stopped(plan: Plan, *_: object) -> None:
+        plans.append(plan)
+        raise KeyboardInterrupt
+
+    plans: list[Plan] = []
+    loop.search = stopped
+    base = ("search", "fashion", "--study", "demo")
+    assert cli(*base, "--ray", "local").code == 130
+    assert plans.pop().cluster == Cluster("local", None, None, 1800.0, None, "")
+    words = "--ray 10.0.0.1:6379 --workers 3 --gpus-per-worker 0.5 --limit 60"
+    words += " --memory-per-worker 4 --ray-wheel paretoken.whl"
+    ran = cli(*base, *words.split())
+    assert plans.pop().cluster == Cluster("10.0.0.1:6379", 3, 0.5, 60.0, 4.0, "paretoken.whl")
+    assert f"--resume --trials 30 {words}" in ran.err
+    ran = cli(*base, "--workers", "3")
+    assert ran.code == 2 and "add --ray local" in ran.err and not plans
 
 
 def test_without_a_terminal_each_trial_is_a_line_and_the_front_ends_it(
@@ -128,11 +152,11 @@ def test_an_error_of_the_search_is_one_line(cli: Cli, url: str, loop: SimpleName
 
 def test_a_terminal_sees_phase_time_and_front(store: Store) -> None:
     console = Console(force_terminal=True, width=150, record=True)
-    trials = tuple(trial for trial in store.trials("demo"))
-    with watching(console, lambda: store.study("demo")) as watch:
-        watch(Progress("quality: 128 of 500 images", 0.25, 0, 8, None, None, ()))
-        watch(Progress("speed", 0.5, 8, 8, 83.0, trials[-1], trials))
-        watch(Progress("quality: 3 of 500 images", 0.1, 8, None, 82.0, None, trials))
+    last = store.trials("demo")[-1]
+    with watching(console, lambda: store.study("demo"), lambda: read(store, "demo")) as watch:
+        watch(Progress("quality: 128 of 500 images", 0.25, 0, 8, None, None))
+        watch(Progress("speed", 0.5, 8, 8, 83.0, last))
+        watch(Progress("quality: 3 of 500 images", 0.1, 8, None, 82.0, None))
     text = console.export_text()
     assert "quality: 3 of 500 images" in text and "1:22 left" in text
     assert "front so far: 3 of 7" in text and "grouped(size=4)" in text

@@ -18,7 +18,7 @@ import pytest
 
 from paretoken.cache.front import pareto_front
 from paretoken.cache.store import Store
-from paretoken.search import measuring
+from paretoken.search import leasing
 from paretoken.search.accounting import account
 from paretoken.search.loop import Plan, search
 from paretoken.search.measuring import Reuse
@@ -444,7 +444,7 @@ def _killed_while_measuring(
 ) -> None:
     """A search by process `pid` that ends in the middle and gives no lease back."""
     with monkeypatch.context() as patch:
-        patch.setattr(measuring.os, "getpid", lambda: pid)
+        patch.setattr(leasing.os, "getpid", lambda: pid)
         patch.setattr(Store, "release", lambda *_: None)
         workload.stop_after = 2
         with pytest.raises(KeyboardInterrupt):
@@ -462,7 +462,7 @@ def test_nobody_waits_for_the_lease_of_a_dead_process(
     def waited(seconds: float) -> None:
         raise AssertionError("waited for a process that is no more")
 
-    monkeypatch.setattr(measuring.time, "sleep", waited)
+    monkeypatch.setattr(leasing.time, "sleep", waited)
     search(plan(resume=True), store, silent)
     assert len({trial.candidate_id for trial in store.trials("s")}) == 12
 
@@ -470,8 +470,8 @@ def test_nobody_waits_for_the_lease_of_a_dead_process(
 def test_a_living_process_is_waited_for_until_it_shows_no_progress(
     workload: Counting, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measuring, "_LEASE_S", 1.5)
-    monkeypatch.setattr(measuring, "_POLL_S", 0.1)
+    monkeypatch.setattr(leasing, "_LEASE_S", 1.5)
+    monkeypatch.setattr(leasing, "_POLL_S", 0.1)
     _killed_while_measuring(os.getppid(), workload, store, monkeypatch)
     seen: list[Progress] = []
     search(plan(resume=True, trials=2), store, seen.append)
@@ -485,7 +485,7 @@ def test_work_that_is_not_as_predicted_is_measured_and_waits_for_nobody(
     def waited(seconds: float) -> None:
         raise AssertionError("waited for itself")
 
-    monkeypatch.setattr(measuring.time, "sleep", waited)
+    monkeypatch.setattr(leasing.time, "sleep", waited)
     workload.restless = True
     one = (*ONE_DRAFTER, "decoder.verifier=exact,grouped", "grouped.size=8", *ONE_GROUPING)
     search(plan(settings=one, trials=3, reuse=Reuse(3, 0.5)), store, silent)

