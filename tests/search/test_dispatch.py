@@ -208,7 +208,7 @@ NODE = """The actor died unexpectedly before finishing this task.
 \tclass_name: Worker
 The actor died because its node has died. Node Id: 057d5fced04179eb02c7b53aea7badc68b9952c0
 \tthe actor's node was terminated unexpectedly: health check failed due to missing heartbeats"""
-MADE = """The actor died because of an error raised in its creation task, \x1b[36mray::Worker\x1b[39m
+MADE = """The actor died because of an error raised in its creation, \x1b[36mray::Worker\x1b[39m
            ^^^^^^^
 RuntimeError: The actor with name Worker failed to import on the worker.
 ModuleNotFoundError: No module named 'paretoken'"""
