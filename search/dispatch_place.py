@@ -24,8 +24,9 @@ from paretoken.spaces.workload import Report
 
 _LOOK_S = 1.0
 _LEARNS_S = 60.0  # until Ray has noticed that a machine is gone
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _RAISED = re.compile(r"\w*(Error|Exception): ")
-_WHY = ("The actor is dead because", "The actor died because", "the actor's node", "The actor ")
+_WHY = ("The actor is dead because", "The actor died because", "the actor's node")
 # What Ray says of an actor whose machine is gone, and of one that its memory monitor killed.
 _NODE = ("node has died", "node was terminated", "is temporarily unavailable")
 _MEMORY = ("low on memory", "out-of-memory", "out of memory (OOM)", "OutOfMemoryError")
@@ -161,6 +162,7 @@ def _until(deadline: float) -> float:
 
 def _death(said: str, phase: str) -> Failed:
     """What became of an actor, from what Ray says about it."""
+    said = _COLOURS.sub("", said)
     lines = [line.strip() for line in said.splitlines()]
     # An actor that was not even made ends with what Python raised.
     raised = [line for line in lines if _RAISED.match(line)]

@@ -13,6 +13,7 @@ import pytest
 from paretoken.cache.store import Store
 from paretoken.search import dispatch_place
 from paretoken.search.dispatch_cluster import Share, shares
+from paretoken.search.failures import NodeLost
 from paretoken.search.loop import Plan, search
 from paretoken.search.measuring import Reuse
 from paretoken.search.progress import Progress
@@ -194,3 +195,41 @@ def test_timing_has_whole_devices(
             shares(cluster, nodes, device)
     else:
         assert shares(cluster, nodes, device) == expected
+
+
+DIED = """The actor died unexpectedly before finishing this task.
+\tclass_name: Worker
+\tpid: 28215
+The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit \
+detail: Worker unexpectedly exits with a connection error code 2. End of file. Some common causes \
+include: (1) the process was killed by the OOM killer due to high memory usage, (2) ray stop \
+--force was called, or (3) the worker crashed unexpectedly due to SIGSEGV."""
+NODE = """The actor died unexpectedly before finishing this task.
+\tclass_name: Worker
+The actor died because its node has died. Node Id: 057d5fced04179eb02c7b53aea7badc68b9952c0
+\tthe actor's node was terminated unexpectedly: health check failed due to missing heartbeats"""
+MADE = """The actor died because of an error raised in its creation, \x1b[36mray::Worker\x1b[39m
+           ^^^^^^^
+RuntimeError: The actor with name Worker failed to import on the worker.
+ModuleNotFoundError: No module named 'paretoken'"""
+
+
+@pytest.mark.parametrize(
+    ("said", "reason", "detail"),
+    [
+        (DIED, "worker-died", "The actor is dead because its worker process has died. SYSTEM_ERROR "
+         "Worker unexpectedly exits with a connection error code 2. End of file (during: quality)"),
+        (NODE, "node-lost", "The actor died because its node has died. Node Id: "
+         "057d5fced04179eb02c7b53aea7badc68b9952c0 the actor's node was terminated unexpectedly: "
+         "health check failed due to missing heartbeats (during: quality)"),
+        (MADE, "worker-died", "ModuleNotFoundError: No module named 'paretoken' (during: quality)"),
+    ],
+    ids=["killed", "node", "not made"],
+)  # fmt: skip
+def test_what_ray_says_of_a_death_becomes_one_readable_line(
+    said: str, reason: str, detail: str
+) -> None:
+    """Texts of Ray 2.60, as they were printed."""
+    died = dispatch_place._death(said, "quality")
+    assert (died.failure.reason, died.failure.detail) == (reason, detail)
+    assert isinstance(died, NodeLost) == (reason == "node-lost")
