@@ -18,14 +18,16 @@ def tiles(rows: int, inner: int, normed: bool) -> dict[str, Any]:
     """Block sizes and launch options for a product of `rows` rows over `inner` columns.
 
     Few rows: narrow blocks, so that many multiprocessors read the weights side by side. Chosen on
-    an H100 by timing (rows 1, 32, 1,024 and 16,384 of the fashion model).
+    an H100 by timing (rows 1, 32, 128, 256, 512, 1,024 and 16,384 of the fashion model).
     """
     if rows <= 64:
         return {
             "BM": 16, "BN": 16, "BK": 64, "num_warps": 2 if inner <= 512 else 4, "num_stages": 5,
         }  # fmt: skip
-    if rows <= 256:
+    if rows <= 128:
         return {"BM": 32, "BN": 32, "BK": 64, "num_warps": 4, "num_stages": 4}
+    if rows <= 256 or (rows <= 512 and not normed):
+        return {"BM": 64, "BN": 32, "BK": 64, "num_warps": 4, "num_stages": 4}
     if rows <= 2048:
         return {"BM": 64, "BN": 64, "BK": 64, "num_warps": 4, "num_stages": 3}
     if normed:

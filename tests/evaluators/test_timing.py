@@ -1,0 +1,47 @@
+"""Timing: how far a median of repeats can be trusted."""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+import numpy as np
+import pytest
+
+from paretoken.evaluators.timing import Timed, mean_and_error, repeat
+
+
+def test_repeats_stop_when_there_is_enough() -> None:
+    asked: list[int] = []
+
+    def work(i: int) -> float:
+        asked.append(i)
+        return 1.0
+
+    assert len(repeat(work, warm_up=2, least=3, most=9, enough_s=5.0).seconds) == 5
+    assert asked == [0, 1, 0, 1, 2, 3, 4]
+    assert len(repeat(work, warm_up=0, least=3, most=9, enough_s=0.0).seconds) == 3
+    assert len(repeat(work, warm_up=0, least=3, most=9, enough_s=99.0).seconds) == 9
+
+
+def test_the_spread_is_that_of_medians() -> None:
+    chance = np.random.default_rng(0)
+    samples = chance.normal(1.0, 0.1, (4000, 15))
+    medians = [Timed(tuple(sample)).median for sample in samples]
+    spreads = [Timed(tuple(sample)).spread for sample in samples]
+    # The formula holds for many repeats; at 15 medians scatter by 0.1 * 1.21 / sqrt(15) and the
+    # quartiles of statistics.quantiles lie a little outside: together within 10 %.
+    assert statistics.fmean(spreads) == pytest.approx(statistics.stdev(medians), rel=0.1)
+
+
+def test_a_stalled_repeat_moves_neither_median_nor_spread_far() -> None:
+    quiet = [1.0 + 0.01 * i for i in range(15)]
+    stalled = [*quiet[:-1], 6.0]
+    assert Timed(tuple(stalled)).median == Timed(tuple(quiet)).median
+    assert Timed(tuple(stalled)).spread == pytest.approx(Timed(tuple(quiet)).spread, rel=0.2)
+    assert Timed((1.0, 1.0, 6.0)).spread > 1.0  # of three nobody can say which one stalled
+
+
+def test_one_value_has_no_spread() -> None:
+    assert math.isinf(Timed((1.0,)).spread)
+    assert mean_and_error([2.0]) == (2.0, math.inf)
