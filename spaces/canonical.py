@@ -20,7 +20,7 @@ def canonical(component: Component) -> Component:
     """
     for _ in range(_MOST_PASSES):
         simpler = _pass(component)
-        if simpler == component:
+        if simpler is component or simpler == component:  # the latter looks at everything
             return component
         component = simpler
     raise RuntimeError(f"the canonical form of {component.tag()!r} does not settle: {component!r}")

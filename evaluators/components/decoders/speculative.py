@@ -8,6 +8,8 @@ matched = exact residual; a window of 2 leaves an adaptive length nothing to cho
 
 from __future__ import annotations
 
+from operator import is_
+
 from paretoken.evaluators.components.drafters.none import NoDraft
 from paretoken.evaluators.components.lengths.adaptive import Adaptive
 from paretoken.evaluators.components.lengths.fixed import Fixed
@@ -38,17 +40,20 @@ class Speculative(Component):
     def simplified(self) -> Component:
         drafter, verifier = self.drafter, self.verifier
         residual, length = self.residual, self.length
-        if isinstance(drafter, NoDraft):
+        if isinstance(drafter, NoDraft) and not isinstance(length, Fixed):
             length = Fixed()
         if isinstance(length, Adaptive) and length.least >= drafter.most:
             length = Fixed()
-        if drafter.shares_noise:
+        if drafter.shares_noise and not isinstance(verifier, Exact):
             verifier = Exact()
-        if isinstance(verifier, Exact):
+        if isinstance(verifier, Exact) and not isinstance(residual, ExactResidual):
             residual = ExactResidual()
         if isinstance(residual, Matched) and isinstance(verifier, PerToken):
             if verifier.relaxes_only:
                 residual = ExactResidual()
+        simpler = verifier, residual, length
+        if all(map(is_, simpler, (self.verifier, self.residual, self.length))):
+            return self  # building one anew takes longer than finding out
         return Speculative(drafter=drafter, verifier=verifier, residual=residual, length=length)
 
 
