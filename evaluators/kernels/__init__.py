@@ -12,12 +12,16 @@ from importlib.util import find_spec
 
 import torch
 
+_LEAST_CAPABILITY = (8, 0)  # Ampere: matrix units for bfloat16
+
 
 @cache
-def _there() -> bool:
-    return find_spec("triton") is not None
+def _run_on(index: int | None) -> bool:
+    if torch.version.cuda is None or find_spec("triton") is None:
+        return False
+    return torch.cuda.get_device_capability(index) >= _LEAST_CAPABILITY
 
 
 def fused(device: torch.device) -> bool:
-    """Whether these kernels run on `device`."""
-    return device.type == "cuda" and _there()
+    """Whether these kernels run on `device`; where not, the plain operations do."""
+    return device.type == "cuda" and _run_on(device.index)
