@@ -1,5 +1,7 @@
 """Many rows in one statement, on both databases.
 
+A statement takes several times as long to build as to run, so what is asked for every candidate is
+built once: those of other modules are constants or cached, with parameters for all that varies.
 SQLite prepares an INSERT once and runs it for every row. PostgreSQL would pay for each row or each
 parameter; there the rows travel as one array a column (three times as fast, measured).
 """
@@ -7,6 +9,7 @@ parameter; there the rows travel as one array a column (three times as fast, mea
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 from sqlalchemy import JSON, Insert, Text, bindparam, cast, column, func, insert, select
@@ -28,12 +31,12 @@ def slices(values: Sequence[T]) -> Iterator[Sequence[T]]:
 
 def insert_if_new(session: Session, row: type[Row], **values: Any) -> None:
     """Insert, or do nothing where another process has already stored the same."""
-    session.execute(upsert(session, row).values(**values).on_conflict_do_nothing())
+    session.connection().execute(_adding_new(row, _is_postgres(session)), values)
 
 
 def upsert(session: Session, row: type[Row]) -> postgresql.Insert | sqlite.Insert:
     """An INSERT that takes ON CONFLICT, in the session's dialect."""
-    return postgresql.insert(row) if _is_postgres(session) else sqlite.insert(row)
+    return _able(row, _is_postgres(session))
 
 
 def insert_rows(
@@ -48,11 +51,7 @@ def insert_rows(
     """
     if not rows:
         return
-    adding: Insert = insert(row)
-    if replacing:
-        able = upsert(session, row)
-        others = {name: able.excluded[name] for name in rows[0] if name not in replacing}
-        adding = able.on_conflict_do_update(index_elements=replacing, set_=others)
+    adding = _adding(row, tuple(rows[0]), tuple(replacing), _is_postgres(session))
     if _is_postgres(session):
         session.connection().execute(_from_arrays(adding, rows))
     else:
@@ -70,8 +69,32 @@ def insert_numbered(
         # Numbers are drawn in the order of the rows (ORDER BY), but may be returned in another.
         adding = _from_arrays(insert(row), rows).returning(identity)
         return sorted(session.connection().execute(adding).scalars())
-    adding = insert(row).returning(identity, sort_by_parameter_order=True)
-    return list(session.connection().execute(adding, rows).scalars())
+    return list(session.connection().execute(_numbering(row), rows).scalars())
+
+
+@cache
+def _adding(
+    row: type[Row], names: tuple[str, ...], replacing: tuple[str, ...], on_postgres: bool
+) -> Insert:
+    if not replacing:
+        return insert(row)
+    able = _able(row, on_postgres)
+    others = {name: able.excluded[name] for name in names if name not in replacing}
+    return able.on_conflict_do_update(index_elements=replacing, set_=others)
+
+
+@cache
+def _adding_new(row: type[Row], on_postgres: bool) -> Insert:
+    return _able(row, on_postgres).on_conflict_do_nothing()
+
+
+def _able(row: type[Row], on_postgres: bool) -> postgresql.Insert | sqlite.Insert:
+    return postgresql.insert(row) if on_postgres else sqlite.insert(row)
+
+
+@cache
+def _numbering(row: type[Row]) -> Any:
+    return insert(row).returning(row.__table__.c.id, sort_by_parameter_order=True)
 
 
 def _from_arrays(adding: Insert, rows: Sequence[Mapping[str, Any]]) -> Insert:

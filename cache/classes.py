@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import ColumnElement, Subquery, func, select
+from sqlalchemy import ColumnElement, Select, Subquery, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from paretoken.cache.means import RunningMean
@@ -12,6 +15,8 @@ from paretoken.cache.observations import check_aspect
 from paretoken.cache.schema import ClassRow, MeanRow, MeasurementRow
 from paretoken.spaces.errors import BadInput, BadValue
 from paretoken.spaces.records import BehaviourClass, Environment, Measurement, Quantity
+
+_ONE = select(ClassRow.id).where(ClassRow.id == bindparam("class")).subquery()
 
 
 @dataclass(frozen=True, order=True)
@@ -128,7 +133,6 @@ def read_class(session: Session, class_id: int) -> BehaviourClass:
     """The record of a class, with everyone who was observed in it."""
     row = session.get_one(ClassRow, class_id)
     observed = select(MeasurementRow.candidate_id).where(MeasurementRow.class_id == class_id)
-    wanted = select(ClassRow.id).where(ClassRow.id == class_id).subquery()
     return BehaviourClass(
         id=row.id,
         aspect=row.aspect,
@@ -138,14 +142,28 @@ def read_class(session: Session, class_id: int) -> BehaviourClass:
         fresh=row.fresh,
         candidates=frozenset(session.scalars(observed.distinct())),
         seconds=row.seconds,
-        quantities=read_means(session, wanted).get(class_id, {}),
+        quantities=read_means(session, _ONE, {"class": class_id}).get(class_id, {}),
     )
 
 
-def read_means(session: Session, classes: Subquery) -> dict[int, dict[str, Quantity]]:
-    """The means, by name, of each class whose id is in the one column given."""
+def read_means(
+    session: Session, classes: Subquery, asked: Mapping[str, Any] | None = None
+) -> dict[int, dict[str, Quantity]]:
+    """The means, by name, of each class whose id is in the one column given.
+
+    asked: values of the parameters of that query.
+    """
+    rows = session.connection().execute(_means_of(classes), asked or {})
+    found: dict[int, dict[str, Quantity]] = {}
+    for class_id, name, *fields in rows:
+        found.setdefault(class_id, {})[name] = RunningMean(*fields).quantity(name)
+    return found
+
+
+@lru_cache(16)
+def _means_of(classes: Subquery) -> Select[*tuple[Any, ...]]:
     (wanted,) = classes.c
-    rows = session.connection().execute(  # no entities: a fifth of the time saved
+    return (
         select(
             MeanRow.class_id,
             MeanRow.name,
@@ -162,7 +180,3 @@ def read_means(session: Session, classes: Subquery) -> dict[int, dict[str, Quant
         .join(classes, MeanRow.class_id == wanted)
         .order_by(MeanRow.class_id, MeanRow.name)
     )
-    found: dict[int, dict[str, Quantity]] = {}
-    for class_id, name, *fields in rows:
-        found.setdefault(class_id, {})[name] = RunningMean(*fields).quantity(name)
-    return found

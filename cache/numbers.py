@@ -10,15 +10,37 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from paretoken.cache.bulk import insert_rows, slices
 from paretoken.cache.schema import SLOTS, ClassRow, MeanRow, NumberRow, StudyRow, TrialRow
-from paretoken.cache.studies import study_objectives
 from paretoken.spaces.objectives import Objective
 
 Axes = tuple[Objective, Objective]
+
+_NUMBERS = select(
+    NumberRow.name,
+    NumberRow.slot,
+    NumberRow.aspect,
+    NumberRow.comparable,
+    NumberRow.device,
+    NumberRow.software,
+).where(NumberRow.study_id == bindparam("study"))
+_OBJECTIVES = select(StudyRow.objectives).where(StudyRow.id == bindparam("study"))
+_FOUND = (
+    select(
+        ClassRow.id,
+        ClassRow.aspect,
+        ClassRow.device,
+        ClassRow.software,
+        MeanRow.name,
+        MeanRow.mean,
+        MeanRow.comparable,
+    )
+    .outerjoin(MeanRow, MeanRow.class_id == ClassRow.id)
+    .where(ClassRow.id.in_(bindparam("classes", expanding=True)))
+)
 
 
 @dataclass(frozen=True)
@@ -98,16 +120,7 @@ def class_column(aspect: str) -> InstrumentedAttribute[int | None]:
 
 def read_numbers(session: Session, study_id: int) -> Numbers:
     """What is known of a study's numbers."""
-    rows = session.connection().execute(
-        select(
-            NumberRow.name,
-            NumberRow.slot,
-            NumberRow.aspect,
-            NumberRow.comparable,
-            NumberRow.device,
-            NumberRow.software,
-        ).where(NumberRow.study_id == study_id)
-    )
+    rows = session.connection().execute(_NUMBERS, {"study": study_id})
     numbers = Numbers(study_id, objectives_of(session, study_id), {}, {})
     for name, slot, aspect, comparable, device, software in rows:
         numbers.terms[name] = Terms(aspect, comparable, device, software)
@@ -175,23 +188,10 @@ def plain_found(session: Session, study_id: int) -> list[Found]:
 
 def read_found(session: Session, classes: Iterable[int | None]) -> dict[int | None, Found]:
     """What was found in some classes, by id."""
-    columns = (
-        ClassRow.id,
-        ClassRow.aspect,
-        ClassRow.device,
-        ClassRow.software,
-        MeanRow.name,
-        MeanRow.mean,
-        MeanRow.comparable,
-    )
     found: dict[int | None, Found] = {}
     means: dict[int, dict[str, tuple[float, str]]] = {}
     for some in slices(sorted({each for each in classes if each is not None})):
-        rows = session.connection().execute(
-            select(*columns)
-            .outerjoin(MeanRow, MeanRow.class_id == ClassRow.id)
-            .where(ClassRow.id.in_(some))
-        )
+        rows = session.connection().execute(_FOUND, {"classes": some})
         for class_id, aspect, device, software, name, mean, comparable in rows:
             if class_id not in found:
                 means[class_id] = {}
@@ -203,7 +203,8 @@ def read_found(session: Session, classes: Iterable[int | None]) -> dict[int | No
 
 def objectives_of(session: Session, study_id: int) -> tuple[Objective, ...]:
     """What the study wants, in its order."""
-    return study_objectives(session.get_one(StudyRow, study_id))
+    (wanted,) = session.connection().execute(_OBJECTIVES, {"study": study_id}).one()
+    return tuple(Objective(**fields) for fields in wanted)
 
 
 def _axes(objectives: Sequence[Objective], plain: Mapping[str, Terms]) -> Axes | None:

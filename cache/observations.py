@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 
-from sqlalchemy import ColumnElement, Subquery, select
+from sqlalchemy import ColumnElement, Subquery, bindparam, select
 from sqlalchemy.orm import Session
 
 from paretoken.cache.bulk import insert_if_new, insert_numbered, insert_rows
@@ -16,6 +17,11 @@ from paretoken.spaces.records import Environment, Measurement, Quantity
 
 ASPECTS = ("quality", "speed")
 _MOST_SEED = 2**63  # what an SQL integer holds
+_ENVIRONMENT = select(EnvironmentRow.id).where(
+    EnvironmentRow.device == bindparam("device"),
+    EnvironmentRow.software == bindparam("software"),
+    EnvironmentRow.commit == bindparam("commit"),
+)
 
 
 def check_seed(seed: int) -> int:
@@ -122,21 +128,11 @@ def environment_ids(session: Session, places: Iterable[Environment]) -> dict[Env
 
 
 def _environment_id(session: Session, place: Environment) -> int:
-    query = select(EnvironmentRow.id).where(
-        EnvironmentRow.device == place.device,
-        EnvironmentRow.software == place.software,
-        EnvironmentRow.commit == place.commit,
-    )
-    known = session.scalar(query)
+    connection, asked = session.connection(), asdict(place)
+    known = connection.scalar(_ENVIRONMENT, asked)
     if known is None:
-        insert_if_new(
-            session,
-            EnvironmentRow,
-            device=place.device,
-            software=place.software,
-            commit=place.commit,
-        )
-        known = session.scalars(query).one()
+        insert_if_new(session, EnvironmentRow, **asked)
+        known = connection.scalars(_ENVIRONMENT, asked).one()
     return known
 
 

@@ -10,8 +10,21 @@ once all else is written.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
-from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session, aliased
 
 from paretoken.cache import staircase
@@ -39,13 +52,9 @@ def place(session: Session, trials: Sequence[TrialRow]) -> None:
     (study_id,) = {trial.study_id for trial in trials}
     used = {trial.quality_id for trial in trials} | {trial.speed_id for trial in trials}
     for some in slices(sorted(class_id for class_id in used if class_id is not None)):
-        session.connection().execute(  # a mean that moves meanwhile finds these trials, or they it
-            select(ClassRow.id)
-            .where(ClassRow.id.in_(some))
-            .order_by(ClassRow.id)
-            .with_for_update(read=True)
-        )
-    session.connection().execute(_locked(StudyRow.id == study_id))
+        # A mean that moves meanwhile finds these trials, or they it.
+        session.connection().execute(_CLASSES, {"classes": some})
+    session.connection().execute(_STUDY, {"study": study_id})
     if any(trial.number == 0 for trial in trials):
         rebuild(session, study_id)
         return
@@ -141,7 +150,8 @@ def _add(
     """Add the points that some trials, by default all, lack; returns where they are."""
     added: list[staircase.Place] = []
     taken: set[str] = set()
-    rows = session.connection().execute(_without_a_point(numbers.study_id, trials)).all()
+    asked = {"study": numbers.study_id} | ({} if trials is None else {"trials": trials})
+    rows = session.connection().execute(_without_a_point(trials is None), asked).all()
     for some in slices(rows):
         found = read_found(session, [of for *_, quality, speed in some for of in (quality, speed)])
         names = {(name, each.aspect) for each in found.values() for name in each.means}
@@ -197,10 +207,10 @@ def _target(numbers: Numbers, aspect: str, values: Mapping[str, float]) -> dict[
     return target
 
 
-def _without_a_point(
-    study_id: int, trials: Sequence[int] | None
-) -> Select[int, str, int | None, int | None]:
+@cache
+def _without_a_point(all_trials: bool) -> Select[int, str, int | None, int | None]:
     """Number, candidate and classes of finished trials whose candidates have no point yet."""
+    study_id: BindParameter[int] = bindparam("study")
     twin = aliased(TrialRow)
     has_one = exists().where(
         twin.candidate_id == TrialRow.candidate_id,
@@ -211,8 +221,8 @@ def _without_a_point(
     wanted = select(
         TrialRow.number, TrialRow.candidate_id, TrialRow.quality_id, TrialRow.speed_id
     ).where(TrialRow.study_id == study_id, TrialRow.state == "done", ~has_one)
-    if trials is not None:
-        wanted = wanted.where(TrialRow.id.in_(trials))
+    if not all_trials:
+        wanted = wanted.where(TrialRow.id.in_(bindparam("trials", expanding=True)))
     return wanted.order_by(TrialRow.number)
 
 
@@ -220,3 +230,12 @@ def _locked(studies: ColumnElement[bool]) -> Select[int]:
     """The ids of studies whose points nobody else changes from now on."""
     # NO KEY UPDATE: new trials, which refer to the study, need not wait.
     return select(StudyRow.id).where(studies).order_by(StudyRow.id).with_for_update(key_share=True)
+
+
+_STUDY = _locked(StudyRow.id == bindparam("study"))
+_CLASSES = (
+    select(ClassRow.id)
+    .where(ClassRow.id.in_(bindparam("classes", expanding=True)))
+    .order_by(ClassRow.id)
+    .with_for_update(read=True)
+)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from paretoken.cache.bulk import slices
@@ -21,6 +21,35 @@ from paretoken.cache.schema import CandidateRow, ClassRow, MeanRow, MeasurementR
 from paretoken.cache.writing import write_placed
 from paretoken.spaces.errors import BadInput
 from paretoken.spaces.records import Disagreement, Measurement
+
+_CANDIDATES = select(CandidateRow.id).where(
+    CandidateRow.id.in_(bindparam("candidates", expanding=True))
+)
+_PARTS = (
+    select(
+        ClassRow.key,
+        ClassRow.device,
+        ClassRow.software,
+        ClassRow.split,
+        ClassRow.id,
+        ClassRow.count,
+        ClassRow.fresh,
+        ClassRow.seconds,
+    )
+    .where(
+        ClassRow.aspect == bindparam("aspect"), ClassRow.key.in_(bindparam("keys", expanding=True))
+    )
+    .order_by(ClassRow.split)
+)
+_MEANS = select(
+    MeanRow.class_id,
+    MeanRow.name,
+    MeanRow.count,
+    MeanRow.mean,
+    MeanRow.squares,
+    MeanRow.variance,
+    MeanRow.samples,
+).where(MeanRow.class_id.in_(bindparam("classes", expanding=True)))
 
 
 def record(
@@ -81,22 +110,12 @@ class _Pools:
         return self._session.scalar(seen.limit(1)) is not None
 
     def _read_parts(self) -> Iterable[Part]:
-        columns = (
-            ClassRow.key,
-            ClassRow.device,
-            ClassRow.software,
-            ClassRow.split,
-            ClassRow.id,
-            ClassRow.count,
-            ClassRow.fresh,
-            ClassRow.seconds,
-        )
+        connection = self._session.connection()
         for aspect in sorted({family.aspect for family in self._parts}):
             keys = sorted({family.key for family in self._parts if family.aspect == aspect})
             for some in slices(keys):
-                where = ClassRow.aspect == aspect, ClassRow.key.in_(some)
-                found = select(*columns).where(*where).order_by(ClassRow.split)
-                for row in self._session.execute(found).mappings():
+                asked = {"aspect": aspect, "keys": some}
+                for row in connection.execute(_PARTS, asked).mappings():
                     fields = dict(row)
                     names = (fields.pop(name) for name in ("key", "device", "software"))
                     family = Family(aspect, *names)
@@ -106,17 +125,8 @@ class _Pools:
                         yield part
 
     def _read_means(self, stored: dict[int, Part]) -> None:
-        columns = (
-            MeanRow.class_id,
-            MeanRow.name,
-            MeanRow.count,
-            MeanRow.mean,
-            MeanRow.squares,
-            MeanRow.variance,
-            MeanRow.samples,
-        )
         for some in slices(list(stored)):
-            rows = self._session.execute(select(*columns).where(MeanRow.class_id.in_(some)))
+            rows = self._session.connection().execute(_MEANS, {"classes": some})
             for class_id, name, count, mean, squares, variance, samples in rows:
                 found = RunningMean(count, mean, squares, variance, samples)
                 stored[class_id].means[name] = found
@@ -139,7 +149,7 @@ class _Pools:
 
 def _check_candidates(session: Session, candidates: set[str]) -> None:
     for some in slices(sorted(candidates)):
-        known = set(session.scalars(select(CandidateRow.id).where(CandidateRow.id.in_(some))))
+        known = set(session.connection().scalars(_CANDIDATES, {"candidates": some}))
         for candidate_id in some:
             if candidate_id not in known:
                 raise BadInput(f"no candidate {candidate_id!r} is stored: propose it first.")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from paretoken.cache import points
-from paretoken.cache.bulk import insert_if_new
+from paretoken.cache.bulk import insert_if_new, insert_rows
 from paretoken.cache.clock import now
 from paretoken.cache.digest import candidate_id as digest_of
 from paretoken.cache.schema import CandidateRow, FailureRow, StudyRow, TrialRow
@@ -17,27 +17,36 @@ from paretoken.spaces.errors import BadInput
 from paretoken.spaces.records import Failure
 from paretoken.spaces.settings import Tree, dumps
 
+_STUDY = select(StudyRow.id).where(StudyRow.name == bindparam("study"))
+_TAKEN = select(TrialRow.id).where(
+    TrialRow.study_id == bindparam("of"), TrialRow.number == bindparam("number")
+)
+_TRIAL = (
+    select(TrialRow)
+    .join(StudyRow, TrialRow.study_id == StudyRow.id)
+    .where(StudyRow.name == bindparam("study"), TrialRow.number == bindparam("number"))
+)
+
 
 def propose(session: Session, study: str, number: int, tree: Tree, numbers: Sequence[float]) -> str:
     """Add a pending trial, and its candidate where that is new; returns the candidate's id."""
     digest = digest_of(tree)
-    study_id = study_row(session, study).id
-    taken = TrialRow.study_id == study_id, TrialRow.number == number
-    if session.scalar(select(TrialRow.id).where(*taken)) is not None:
+    connection = session.connection()
+    study_id = connection.scalar(_STUDY, {"study": study}) or study_row(session, study).id
+    if connection.scalar(_TAKEN, {"of": study_id, "number": number}) is not None:
         raise BadInput(
             f"study {study!r} has a trial {number} already: another process is running this study."
         )
     insert_if_new(session, CandidateRow, id=digest, json=dumps(tree))
-    session.add(
-        TrialRow(
-            study_id=study_id,
-            number=number,
-            candidate_id=digest,
-            numbers=list(numbers),
-            state="pending",
-            origins={},
-        )
-    )
+    new = {
+        "study_id": study_id,
+        "number": number,
+        "candidate_id": digest,
+        "numbers": list(numbers),
+        "state": "pending",
+        "origins": {},
+    }
+    insert_rows(session, TrialRow, [new])
     return digest
 
 
@@ -75,11 +84,7 @@ def fail(session: Session, study: str, number: int, failure: Failure) -> None:
 
 def _pending(session: Session, study: str, number: int) -> TrialRow:
     """The row of a trial that may still be settled; raises BadInput."""
-    trial = session.scalar(
-        select(TrialRow)
-        .join(StudyRow, TrialRow.study_id == StudyRow.id)
-        .where(StudyRow.name == study, TrialRow.number == number)
-    )
+    trial = session.scalar(_TRIAL, {"study": study, "number": number})
     if trial is None:
         raise BadInput(f"study {study!r} has no trial {number}: propose it first.")
     if trial.state != "pending":

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Connection,
     Select,
     and_,
+    bindparam,
     delete,
     func,
     insert,
@@ -30,6 +31,23 @@ from paretoken.cache.schema import FrontRow, PointRow
 
 # Left of every point and below it.
 EVERYWHERE = (-sys.float_info.max, -sys.float_info.max)
+
+_ON_FRONT = FrontRow.study_id == bindparam("of")
+_ELSEWHERE = ~and_(FrontRow.x == bindparam("at_x"), FrontRow.y == bindparam("at_y"))
+# Of the front, the last at or left of a place has the least y.
+_BEST_BEFORE = (
+    select(FrontRow.y)
+    .where(_ON_FRONT, FrontRow.x <= bindparam("at_x"), _ELSEWHERE)
+    .order_by(FrontRow.x.desc(), FrontRow.y)
+    .limit(1)
+)
+_OFF = delete(FrontRow).where(
+    _ON_FRONT,
+    FrontRow.x >= bindparam("at_x"),
+    FrontRow.y >= bindparam("at_y"),
+    _ELSEWHERE,
+)
+_ON = insert(FrontRow)
 
 
 @dataclass(frozen=True)
@@ -80,19 +98,13 @@ def enter(connection: Connection, study_id: int, places: Iterable[Place]) -> Non
 def _enter(
     connection: Connection, study_id: int, x: float, y: float, numbers: Iterable[int]
 ) -> None:
-    on_front = FrontRow.study_id == study_id
-    equal = and_(FrontRow.x == x, FrontRow.y == y)
-    best = connection.scalar(  # of the front, the last at or left of it has the least y
-        select(FrontRow.y)
-        .where(on_front, FrontRow.x <= x, ~equal)
-        .order_by(FrontRow.x.desc(), FrontRow.y)
-        .limit(1)
-    )
+    at = {"of": study_id, "at_x": x, "at_y": y}
+    best = connection.scalar(_BEST_BEFORE, at)
     if best is not None and best <= y:
         return
-    connection.execute(delete(FrontRow).where(on_front, FrontRow.x >= x, FrontRow.y >= y, ~equal))
+    connection.execute(_OFF, at)
     connection.execute(
-        insert(FrontRow),
+        _ON,
         [{"study_id": study_id, "number": number, "x": x, "y": y} for number in numbers],
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from paretoken.cache.clock import now
@@ -16,6 +16,7 @@ from paretoken.spaces.objectives import Objective
 from paretoken.spaces.records import StudyInfo
 
 STATES = ("done", "failed", "pending")
+_STUDY = select(StudyRow).where(StudyRow.name == bindparam("name"))
 
 
 def insert_study(session: Session, info: StudyInfo) -> None:
@@ -49,7 +50,7 @@ def insert_study(session: Session, info: StudyInfo) -> None:
 
 def study_row(session: Session, name: str) -> StudyRow:
     """The study of that name; raises UnknownName with the known ones."""
-    row = session.scalar(select(StudyRow).where(StudyRow.name == name))
+    row = session.scalar(_STUDY, {"name": name})
     if row is None:
         names = session.scalars(select(StudyRow.name))
         raise UnknownName("study", name, names, "`paretoken studies` lists them.")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Container, Iterable, Mapping
+from functools import cache
+from typing import Any
 
-from sqlalchemy import ColumnElement, Subquery, func, select, union
+from sqlalchemy import ColumnElement, Select, Subquery, bindparam, func, select, union
 from sqlalchemy.orm import Session, aliased
 
 from paretoken.cache.classes import read_means
@@ -42,15 +44,50 @@ def read_trials(
 
     numbers: only these, all by default. Their speed-up is known where trial 0 is among them.
     """
-    wanted = [TrialRow.study_id == study_id]
-    if numbers is not None:
-        wanted.append(TrialRow.number.in_(numbers))
+    asked = {"study": study_id} | ({} if numbers is None else {"numbers": list(numbers)})
+    used, query = _queries(numbers is None)
     means: Mapping[int | None, Mapping[str, Quantity]] = dict(
-        read_means(session, _used(wanted)).items()
+        read_means(session, used, asked).items()
     )
+    rows = session.connection().execute(query, asked)
+    speedups = Speedups(objectives)
+    trials: dict[int, Trial] = {}
+    for number, candidate_id, json, drawn, state, origins, quality_id, speed_id, *rest in rows:
+        of_classes, (device, software, commit, reason, detail, traceback) = rest[:4], rest[4:]
+        environment = None if device is None else Environment(device, software, commit)
+        fresh = {"quality": of_classes[0], "speed": of_classes[2]}
+        seconds = {"quality": of_classes[1], "speed": of_classes[3]}
+        speeds = means.get(speed_id, {})
+        quantities = {
+            **means.get(quality_id, {}),
+            **speeds,
+            **speedups.of(number, speed_id, speeds, environment),
+        }
+        trials[number] = Trial(  # of several failures the last stays
+            number=number,
+            candidate_id=candidate_id,
+            tree=loads(json),
+            numbers=tuple(drawn),
+            state=state,
+            quantities=quantities,
+            origin=origins,
+            failure=None if reason is None else Failure(reason, detail, traceback),
+            environment=environment,
+            fresh={aspect: count for aspect, count in fresh.items() if count is not None},
+            seconds={aspect: mean for aspect, mean in seconds.items() if mean is not None},
+        )
+    return list(trials.values())
+
+
+@cache
+def _queries(all_trials: bool) -> tuple[Subquery, Select[*tuple[Any, ...]]]:
+    """The classes of the trials of a study, and what `read_trials` wants to know of them."""
+    wanted = [TrialRow.study_id == bindparam("study")]
+    if not all_trials:
+        wanted.append(TrialRow.number.in_(bindparam("numbers", expanding=True)))
     quality, speed = aliased(ClassRow), aliased(ClassRow)
     newest = _newest(wanted)
-    rows = session.connection().execute(
+    query = (
         select(
             TrialRow.number,
             TrialRow.candidate_id,
@@ -81,33 +118,7 @@ def read_trials(
         .where(*wanted)
         .order_by(TrialRow.number, FailureRow.id)
     )
-    speedups = Speedups(objectives)
-    trials: dict[int, Trial] = {}
-    for number, candidate_id, json, drawn, state, origins, quality_id, speed_id, *rest in rows:
-        of_classes, (device, software, commit, reason, detail, traceback) = rest[:4], rest[4:]
-        environment = None if device is None else Environment(device, software, commit)
-        fresh = {"quality": of_classes[0], "speed": of_classes[2]}
-        seconds = {"quality": of_classes[1], "speed": of_classes[3]}
-        speeds = means.get(speed_id, {})
-        quantities = {
-            **means.get(quality_id, {}),
-            **speeds,
-            **speedups.of(number, speed_id, speeds, environment),
-        }
-        trials[number] = Trial(  # of several failures the last stays
-            number=number,
-            candidate_id=candidate_id,
-            tree=loads(json),
-            numbers=tuple(drawn),
-            state=state,
-            quantities=quantities,
-            origin=origins,
-            failure=None if reason is None else Failure(reason, detail, traceback),
-            environment=environment,
-            fresh={aspect: count for aspect, count in fresh.items() if count is not None},
-            seconds={aspect: mean for aspect, mean in seconds.items() if mean is not None},
-        )
-    return list(trials.values())
+    return _used(wanted), query
 
 
 def _used(wanted: Iterable[ColumnElement[bool]]) -> Subquery:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import bindparam, delete, select, union, update
+from sqlalchemy import BindParameter, bindparam, delete, select, union, update
 from sqlalchemy.orm import Session
 
 from paretoken.cache import points
@@ -17,6 +17,11 @@ from paretoken.cache.parts import Part, Placed
 from paretoken.cache.schema import ClassRow, DisagreementRow, MeanRow, TrialRow
 
 _MEAN_KEY = ("class_id", "name")
+_CLASSES: BindParameter[int] = bindparam("classes", expanding=True)
+_POINTED_AT = union(
+    select(TrialRow.quality_id).where(TrialRow.quality_id.in_(_CLASSES)),
+    select(TrialRow.speed_id).where(TrialRow.speed_id.in_(_CLASSES)),
+)
 
 
 def write_placed(session: Session, placed: Sequence[Placed]) -> None:
@@ -101,9 +106,6 @@ def _used(session: Session, classes: Sequence[int]) -> list[int]:
     """Those of the classes that some trial points at."""
     used: list[int] = []
     for some in slices(classes):
-        pointed_at = union(
-            select(TrialRow.quality_id).where(TrialRow.quality_id.in_(some)),
-            select(TrialRow.speed_id).where(TrialRow.speed_id.in_(some)),
-        )
-        used += [class_id for class_id in session.scalars(pointed_at) if class_id is not None]
+        found = session.connection().scalars(_POINTED_AT, {"classes": some})
+        used += [class_id for class_id in found if class_id is not None]
     return used

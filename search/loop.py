@@ -25,8 +25,7 @@ from paretoken.search.progress import Progress, Watcher
 from paretoken.search.running import Running
 from paretoken.search.trying import Trying
 from paretoken.search.workers import Cluster, InProcess, Workers
-from paretoken.spaces.candidate import from_tree, to_tree
-from paretoken.spaces.canonical import canonical
+from paretoken.spaces.canonical import canonical_tree
 from paretoken.spaces.errors import BadInput, MeasurementFailed
 from paretoken.spaces.plugins import KINDS
 from paretoken.spaces.records import StudyInfo, Trial
@@ -127,7 +126,7 @@ def _search(
                 yield partial(attempt, trial.number, dict(trial.tree), resumed=True)
         number = len(trials) or 1
         while study.goes_on() and (numbers := algorithm.ask()) is not None:
-            tree = to_tree(canonical(from_tree(decisions.tree(numbers))))
+            tree = canonical_tree(decisions.tree(numbers))
             study.proposed(store.propose(info.name, number, tree, numbers))
             yield partial(attempt, number, tree)
             number += 1

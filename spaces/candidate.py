@@ -51,8 +51,7 @@ def from_tree(tree: Mapping[str, Any], kind: str = "") -> Component:
     values: dict[str, Any] = {}
     for name, declared in cls.fields.items():
         if isinstance(declared, Part):
-            chosen = given.get(name, {"is": f"{declared.kind}/{declared.default}"})
-            values[name] = from_tree(chosen, declared.kind)
+            values[name] = from_tree(given.get(name, declared.named), declared.kind)
         elif name in given:
             values[name] = declared.check(given[name], f"{cls.tag()}.{name}")
         else:

@@ -6,7 +6,15 @@ the leaves to the root until nothing changes. Dropped means: set to the default.
 
 from __future__ import annotations
 
-from paretoken.spaces.component import Component
+import json
+from functools import lru_cache
+from typing import cast
+
+import pyglove as pg
+
+from paretoken.spaces.candidate import Candidate, from_tree, to_tree
+from paretoken.spaces.component import Component, Part
+from paretoken.spaces.settings import Tree
 
 # Every rule moves towards a representative; a component tree is a few levels deep. More passes
 # than this mean that two rules undo each other, which is a defect in one of them.
@@ -26,6 +34,28 @@ def canonical(component: Component) -> Component:
     raise RuntimeError(f"the canonical form of {component.tag()!r} does not settle: {component!r}")
 
 
+def canonical_tree(tree: Tree) -> Tree:
+    """The tree of the canonical form of a candidate's tree, parts left out included.
+
+    Its parts do not know each other, so that each is simplified by itself, and remembered: building
+    components takes longer than all else that a search does to propose one.
+    """
+    parts = {name: part for name, part in Candidate.fields.items() if isinstance(part, Part)}
+    if set(tree) - set(parts):
+        return cast("Tree", to_tree(canonical(from_tree(tree))))  # says what is wrong
+    return {
+        name: json.loads(
+            _canonical_part(part.kind, json.dumps(tree.get(name, part.named), sort_keys=True))
+        )
+        for name, part in sorted(parts.items())
+    }
+
+
+@lru_cache(1 << 14)
+def _canonical_part(kind: str, text: str) -> str:
+    return json.dumps(to_tree(canonical(from_tree(json.loads(text), kind))))
+
+
 def _pass(component: Component) -> Component:
     values = {name: component.sym_getattr(name) for name in component.fields}
     rebuilt = {
@@ -33,5 +63,8 @@ def _pass(component: Component) -> Component:
         for name, value in values.items()
     }
     changed = any(rebuilt[name] is not values[name] for name in values)
-    same_type: Component = type(component)(**rebuilt) if changed else component
+    same_type = component
+    if changed:
+        with pg.enable_type_check(False):  # every value has been checked where it stood
+            same_type = type(component)(**rebuilt)
     return same_type.simplified()

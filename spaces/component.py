@@ -120,6 +120,11 @@ class Part:
     default: str
     doc: str
 
+    @property
+    def named(self) -> dict[str, str]:
+        """The tree of the default, its own fields left out."""
+        return {"is": f"{self.kind}/{self.default}"}
+
 
 def knob(
     default: Any,

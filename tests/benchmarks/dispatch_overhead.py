@@ -32,8 +32,7 @@ from paretoken.search.loop import Plan, search
 from paretoken.search.measuring import Reuse
 from paretoken.search.progress import Progress
 from paretoken.search.workers import Cluster
-from paretoken.spaces.candidate import from_tree, to_tree
-from paretoken.spaces.canonical import canonical
+from paretoken.spaces.canonical import canonical_tree
 from paretoken.spaces.objectives import Objective
 from paretoken.spaces.plugins import KINDS, Plugins
 from paretoken.spaces.records import Environment, Measurement, Quantity, StudyInfo
@@ -100,7 +99,7 @@ def _stored(name: str, count: int) -> Iterator[None]:
         store.create_study(info)
         for number in range(count):
             numbers = algorithm.ask()
-            tree = to_tree(canonical(from_tree(decisions.tree(numbers))))
+            tree = canonical_tree(decisions.tree(numbers))
             one = store.propose("s", number, tree, numbers)
             fid = Quantity("fid", noise.gauss(50, 9), 1.0, 500, "", False)
             rate = Quantity("images_per_s", noise.gauss(9, 2), 0.1, 5)
