@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from paretoken.cache.digest import candidate_id
 from paretoken.cache.store import Store
 from paretoken.search.algorithm import Algorithm
 from paretoken.search.answers import answer, told
@@ -117,17 +118,21 @@ def _search(
         store.propose(info.name, 0, workers.about.plain, ())
     if not trials or trials[0].state == "pending":
         plain = dict(trials[0].tree) if trials else workers.about.plain
+        study.begin(candidate_id(plain))
         attempt(0, plain, resumed=bool(trials))
 
     def upcoming() -> Iterator[Callable[[], Trial]]:
         """What is to be tried: what a killed process left, then proposals, each made when asked."""
         for trial in trials:
             if trial.state == "pending" and trial.number > 0:
+                study.begin(trial.candidate_id)
                 yield partial(attempt, trial.number, dict(trial.tree), resumed=True)
         number = len(trials) or 1
         while study.goes_on() and (numbers := algorithm.ask()) is not None:
             tree = canonical_tree(decisions.tree(numbers))
-            study.proposed(store.propose(info.name, number, tree, numbers))
+            candidate = store.propose(info.name, number, tree, numbers)
+            study.proposed(candidate)
+            study.begin(candidate)
             yield partial(attempt, number, tree)
             number += 1
 

@@ -79,11 +79,10 @@ class Running:
         pace = (time.monotonic() - self._started) / fresh if fresh else 0.0
         return kept + pace * (1 + self._begun.total())  # side by side, each takes the longer
 
-    def begin(self, number: int, candidate: str) -> Report:
-        """Trial `number` is worked on; tell what it does to the report that is returned."""
+    def begin(self, candidate: str) -> None:
+        """A trial of that candidate is going to be worked on: `goes_on` counts it from now on."""
         with self._turn:
             self._begun[candidate] += 1
-        return self.saying(number)
 
     def saying(self, number: int) -> Report:
         """The report of one trial: what happens now, and how much of that is done.

@@ -35,7 +35,7 @@ class Trying:
         for number 0, to which everything is compared.
         """
         candidate = candidate_id(tree)
-        say = self._study.begin(number, candidate)
+        say = self._study.saying(number)
         try:
             found = self._measured(number, tree, resumed, say)
             self._store.finish(
