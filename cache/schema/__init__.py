@@ -14,7 +14,6 @@ A change needs a new file in `migrations/versions` and the next `REVISION`.
 """
 
 from paretoken.cache.schema.asked import CandidateRow, ExportRow, FailureRow, StudyRow, TrialRow
-from paretoken.cache.schema.base import REVISION, VERSION_TABLE, Row
 from paretoken.cache.schema.observed import (
     ClassRow,
     DisagreementRow,
@@ -24,6 +23,7 @@ from paretoken.cache.schema.observed import (
     QuantityRow,
 )
 from paretoken.cache.schema.placed import SLOTS, FrontRow, NumberRow, PointRow
+from paretoken.cache.schema.row import REVISION, VERSION_TABLE, Row
 from paretoken.cache.schema.working import FingerprintRow, RecordingRow, WorkRow
 
 __all__ = [

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, ForeignKey, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from paretoken.cache.schema.base import DIGEST, TIME, Row
+from paretoken.cache.schema.row import DIGEST, TIME, Row
 
 
 class StudyRow(Row):

@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from paretoken.cache.schema.base import TIME, Row
+from paretoken.cache.schema.row import TIME, Row
 
 
 class EnvironmentRow(Row):

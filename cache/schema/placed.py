@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from paretoken.cache.schema.base import Row
+from paretoken.cache.schema.row import Row
 
 # Columns n0, n1, … of `points`. Empty ones cost a bit each; a number beyond them is looked up.
 SLOTS = 24

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from paretoken.cache.schema.base import DIGEST, TIME, Row
+from paretoken.cache.schema.row import DIGEST, TIME, Row
 
 
 class FingerprintRow(Row):
