@@ -18,8 +18,11 @@ import optuna
 import pyglove as pg
 import pytest
 from optuna.trial import TrialState
+from pyglove.ext.evolution.base import set_fitness
+from pyglove.ext.evolution.nsga2 import nondominated_sort
 
 from paretoken.search.algorithm import Algorithm, Losses, Told
+from paretoken.search.algorithms.evolution import fronts
 from paretoken.search.decisions import Decisions, Numbers, Point
 from paretoken.spaces.component import Component, knob, part
 from paretoken.spaces.errors import BadInput, BadValue
@@ -300,6 +303,15 @@ def test_learning_finds_more_than_chance(
     # If it drew blindly, the mean of 3 runs would lie within 3 of its standard errors of chance.
     margin = 3.0 * statistics.stdev(chance) / math.sqrt(3.0)
     assert statistics.fmean(learnt) > statistics.fmean(chance) + margin
+
+
+def test_evolution_sorts_as_pyglove_does() -> None:
+    draw = random.Random(0)
+    for size in range(30):
+        population = [pg.DNA(float(number)) for number in range(size)]
+        for dna in population:
+            set_fitness(dna, (float(draw.randrange(6)), float(draw.randrange(6))))
+        assert fronts(population) == nondominated_sort()(population)
 
 
 @pytest.mark.parametrize("name", ["nsga2", "tpe"])
