@@ -42,7 +42,7 @@ class Database:
         engine = self._engine()
         one_state = {} if address.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         self._reader = engine.execution_options(**one_state)
-        self._writer = engine.execution_options(writes=True)
+        self._writer = engine
         try:
             self._settle(create)
         except BaseException:
@@ -53,6 +53,7 @@ class Database:
     def reading(self) -> Iterator[Session]:
         """A session that sees one state of the store."""
         with self._translated(), Session(self._reader) as session:
+            _begin(session.connection(), writes=False)
             yield session
 
     @contextmanager
@@ -64,6 +65,7 @@ class Database:
             Session(self._writer) as session,
             session.begin(),
         ):
+            _begin(session.connection(), writes=True)
             yield session
 
     def close(self) -> None:
@@ -96,12 +98,12 @@ class Database:
             ) from error
         if sqlite:
             event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite if sqlite else _begin_postgres)
         return engine
 
     def _settle(self, create: bool) -> None:
         """Bring the schema to the newest revision; leave what is no store of ours untouched."""
         with self._translated(), self._reader.connect() as connection:
+            _begin(connection, writes=False)
             revision = self._revision(connection)
             if self.address.is_sqlite:
                 pages, page_bytes = (
@@ -117,6 +119,7 @@ class Database:
         if revision == REVISION and not create:
             return
         with self._translated(), self._writer.begin() as connection:
+            _begin(connection, writes=True)
             if self._revision(connection) != REVISION:  # nobody did it while we waited
                 # Costs a third of a second, and opening an up-to-date store does not need it.
                 from paretoken.cache.upgrade import upgrade
@@ -154,13 +157,14 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     )  # KiB: at the usual 2 MiB walks take twice as long
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+def _begin(connection: Connection, writes: bool) -> None:
+    """Begin a transaction, as a writer in the queue of writers.
 
-
-def _begin_postgres(connection: Connection) -> None:
-    if connection.get_execution_options().get("writes", False):
+    It is called, and no listener of SQLAlchemy's: one listener, and every statement is announced.
+    """
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    elif writes:
         # The time limit frees the others where a writer's machine is gone without a word.
         connection.exec_driver_sql(
             f"SELECT pg_advisory_xact_lock({_WRITER_LOCK}), "

@@ -3,8 +3,8 @@
 Each point says on its own what a question may be about, so that the best under any conditions is
 found in one reading; for that, a mean is written to all its users.
 
-Order of locks: a class (which `observe` locks by updating it), then studies by id. Call `moved`
-once all else is written.
+Call `moved` once all else is written. What is read here stays so until it is written back: there is
+one writer at a time (see `connection`).
 """
 
 from __future__ import annotations
@@ -12,55 +12,37 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 
-from sqlalchemy import (
-    BindParameter,
-    ColumnElement,
-    Select,
-    and_,
-    bindparam,
-    delete,
-    exists,
-    func,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import BindParameter, Select, bindparam, delete, exists, select
 from sqlalchemy.orm import Session, aliased
 
 from paretoken.cache import staircase
 from paretoken.cache.bulk import insert_rows, slices
+from paretoken.cache.followers import followers, moving
 from paretoken.cache.numbers import (
     Found,
     Numbers,
     begin_numbers,
-    class_column,
     learn,
     plain_terms,
     read_found,
     read_numbers,
 )
-from paretoken.cache.schema import ClassRow, FrontRow, PointRow, StudyRow, TrialRow
+from paretoken.cache.schema import FrontRow, PointRow, TrialRow
 
 
-def place(session: Session, trials: Sequence[TrialRow]) -> None:
+def place(session: Session, study_id: int, trials: Mapping[int, int]) -> None:
     """Give finished trials of one study their points, if their numbers on its axes compare.
 
-    Nothing has a place before trial 0 says under which conditions; once it does, all have. Of
-    several trials of one candidate the first finished one has the point.
+    trials: their ids by number. Nothing has a place before trial 0 says under which conditions;
+    once it does, all have. Of several trials of one candidate the first finished one has the point.
     """
     session.flush()
-    (study_id,) = {trial.study_id for trial in trials}
-    used = {trial.quality_id for trial in trials} | {trial.speed_id for trial in trials}
-    for some in slices(sorted(class_id for class_id in used if class_id is not None)):
-        # A mean that moves meanwhile finds these trials, or they it.
-        session.connection().execute(_CLASSES, {"classes": some})
-    session.connection().execute(_STUDY, {"study": study_id})
-    if any(trial.number == 0 for trial in trials):
+    if 0 in trials:
         rebuild(session, study_id)
         return
     numbers = read_numbers(session, study_id)
     if numbers.axes:
-        for some in slices([trial.id for trial in trials]):
+        for some in slices(list(trials.values())):
             staircase.enter(session.connection(), study_id, _add(session, numbers, some))
 
 
@@ -69,12 +51,11 @@ def moved(session: Session, class_id: int) -> None:
     session.flush()
     connection = session.connection()
     found = read_found(session, [class_id])[class_id]
-    users = class_column(found.aspect) == class_id
-    using = StudyRow.id.in_(select(TrialRow.study_id).where(users))
-    for study_id in connection.scalars(_locked(using)).all():
+    users = followers(found.aspect)
+    for study_id in connection.scalars(users.studies, {"of_class": class_id}).all():
+        theirs = {"of_study": study_id, "of_class": class_id}
         numbers = read_numbers(session, study_id)
-        is_plain = and_(TrialRow.study_id == study_id, TrialRow.number == 0, users)
-        if connection.scalar(select(TrialRow.id).where(is_plain)) is not None:
+        if connection.scalar(users.plain, theirs) is not None:
             if plain_terms(session, study_id) != numbers.plain:
                 rebuild(session, study_id)
                 continue
@@ -83,7 +64,7 @@ def moved(session: Session, class_id: int) -> None:
         if not learn(session, numbers, [(name, found.aspect) for name in found.means]):
             rebuild(session, study_id)
             continue
-        changed = _follow(session, numbers, class_id, found)
+        changed = _follow(session, numbers, theirs, found)
         if changed is not None:
             staircase.repair(connection, study_id, *changed)
 
@@ -100,32 +81,24 @@ def rebuild(session: Session, study_id: int) -> None:
 
 
 def _follow(
-    session: Session, numbers: Numbers, class_id: int, found: Found
+    session: Session, numbers: Numbers, theirs: Mapping[str, int], found: Found
 ) -> tuple[float, float] | None:
     """Bring a study's points of one class up to date; off the front until that is mended.
 
-    Returns the least x and the least y where points were or are now; None if none has moved.
+    theirs: the parameters of `followers`. Returns the least x and the least y where points were or
+    are now; None if none has moved.
     """
     connection = session.connection()
-    in_study = TrialRow.study_id == numbers.study_id
-    users = select(TrialRow.number).where(in_study, class_column(found.aspect) == class_id)
-    theirs = and_(PointRow.study_id == numbers.study_id, PointRow.number.in_(users))
-    least_x, most_x, least_y, most_y = connection.execute(
-        select(
-            func.min(PointRow.x), func.max(PointRow.x), func.min(PointRow.y), func.max(PointRow.y)
-        ).where(theirs)
-    ).one()
+    users = followers(found.aspect)
+    least_x, most_x, least_y, most_y = connection.execute(users.limits, theirs).one()
     values = numbers.counted(found)
     target = _target(numbers, found.aspect, values)
-    off = delete(FrontRow).where(FrontRow.study_id == numbers.study_id, FrontRow.number.in_(users))
     if target is None:
-        connection.execute(off)
-        connection.execute(delete(PointRow).where(theirs))
+        connection.execute(users.off_front, theirs)
+        connection.execute(users.off_points, theirs)
         return None if least_x is None else (least_x, least_y)
     if least_x is None:
-        ids = connection.scalars(
-            select(TrialRow.id).where(in_study, class_column(found.aspect) == class_id)
-        ).all()
+        ids = connection.scalars(users.trials, theirs).all()
         added = [place for some in slices(ids) for place in _add(session, numbers, some)]
         return (min(at.x for at in added), min(at.y for at in added)) if added else None
     moves = any(
@@ -135,12 +108,11 @@ def _follow(
     new: dict[str, float | None] = {**target, **numbers.columns(values, found.aspect)}
     if not new:  # no axis, no column
         return None
-    columns = PointRow.__table__.c
-    stale = or_(*(columns[name].is_distinct_from(value) for name, value in new.items()))
-    connection.execute(update(PointRow).where(theirs, stale).values(new))
+    given = {f"new_{name}": value for name, value in new.items()}
+    connection.execute(moving(found.aspect, tuple(new)), {**theirs, **given})
     if not moves:
         return None
-    connection.execute(off)
+    connection.execute(users.off_front, theirs)
     return min(least_x, target.get("x", least_x)), min(least_y, target.get("y", least_y))
 
 
@@ -224,18 +196,3 @@ def _without_a_point(all_trials: bool) -> Select[int, str, int | None, int | Non
     if not all_trials:
         wanted = wanted.where(TrialRow.id.in_(bindparam("trials", expanding=True)))
     return wanted.order_by(TrialRow.number)
-
-
-def _locked(studies: ColumnElement[bool]) -> Select[int]:
-    """The ids of studies whose points nobody else changes from now on."""
-    # NO KEY UPDATE: new trials, which refer to the study, need not wait.
-    return select(StudyRow.id).where(studies).order_by(StudyRow.id).with_for_update(key_share=True)
-
-
-_STUDY = _locked(StudyRow.id == bindparam("study"))
-_CLASSES = (
-    select(ClassRow.id)
-    .where(ClassRow.id.in_(bindparam("classes", expanding=True)))
-    .order_by(ClassRow.id)
-    .with_for_update(read=True)
-)

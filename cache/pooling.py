@@ -15,7 +15,7 @@ from paretoken.cache.bulk import slices
 from paretoken.cache.classes import Family
 from paretoken.cache.disagreements import deviation
 from paretoken.cache.means import RunningMean
-from paretoken.cache.observations import check_measurement
+from paretoken.cache.observations import ASPECTS, check_measurement
 from paretoken.cache.parts import Dissent, Part, Placed
 from paretoken.cache.schema import CandidateRow, ClassRow, MeanRow, MeasurementRow
 from paretoken.cache.writing import write_placed
@@ -27,6 +27,7 @@ _CANDIDATES = select(CandidateRow.id).where(
 )
 _PARTS = (
     select(
+        ClassRow.aspect,
         ClassRow.key,
         ClassRow.device,
         ClassRow.software,
@@ -36,9 +37,7 @@ _PARTS = (
         ClassRow.fresh,
         ClassRow.seconds,
     )
-    .where(
-        ClassRow.aspect == bindparam("aspect"), ClassRow.key.in_(bindparam("keys", expanding=True))
-    )
+    .where(ClassRow.aspect.in_(ASPECTS), ClassRow.key.in_(bindparam("keys", expanding=True)))
     .order_by(ClassRow.split)
 )
 _MEANS = select(
@@ -110,19 +109,14 @@ class _Pools:
         return self._session.scalar(seen.limit(1)) is not None
 
     def _read_parts(self) -> Iterable[Part]:
-        connection = self._session.connection()
-        for aspect in sorted({family.aspect for family in self._parts}):
-            keys = sorted({family.key for family in self._parts if family.aspect == aspect})
-            for some in slices(keys):
-                asked = {"aspect": aspect, "keys": some}
-                for row in connection.execute(_PARTS, asked).mappings():
-                    fields = dict(row)
-                    names = (fields.pop(name) for name in ("key", "device", "software"))
-                    family = Family(aspect, *names)
-                    if family in self._parts:
-                        part = Part(family, **fields)
-                        self._parts[family].append(part)
-                        yield part
+        for some in slices(sorted({family.key for family in self._parts})):
+            rows = self._session.connection().execute(_PARTS, {"keys": some})
+            for aspect, key, device, software, *fields in rows:
+                family = Family(aspect, key, device, software)
+                if family in self._parts:
+                    part = Part(family, *fields)
+                    self._parts[family].append(part)
+                    yield part
 
     def _read_means(self, stored: dict[int, Part]) -> None:
         for some in slices(list(stored)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import and_, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from paretoken.cache import points
@@ -17,23 +17,29 @@ from paretoken.spaces.errors import BadInput
 from paretoken.spaces.records import Failure
 from paretoken.spaces.settings import Tree, dumps
 
-_STUDY = select(StudyRow.id).where(StudyRow.name == bindparam("study"))
-_TAKEN = select(TrialRow.id).where(
-    TrialRow.study_id == bindparam("of"), TrialRow.number == bindparam("number")
-)
+# A study's id, and the id and the state of its trial of that number, if there is one.
 _TRIAL = (
-    select(TrialRow)
-    .join(StudyRow, TrialRow.study_id == StudyRow.id)
-    .where(StudyRow.name == bindparam("study"), TrialRow.number == bindparam("number"))
+    select(StudyRow.id, TrialRow.id, TrialRow.state)
+    .outerjoin(
+        TrialRow, and_(TrialRow.study_id == StudyRow.id, TrialRow.number == bindparam("of_number"))
+    )
+    .where(StudyRow.name == bindparam("of_study"))
 )
+_SETTLE = update(TrialRow).where(TrialRow.id == bindparam("of_trial"))
+_DONE = _SETTLE.values(
+    state="done",
+    quality_id=bindparam("quality"),
+    speed_id=bindparam("speed"),
+    origins=bindparam("origin"),
+)
+_FAILED = _SETTLE.values(state="failed")
 
 
 def propose(session: Session, study: str, number: int, tree: Tree, numbers: Sequence[float]) -> str:
     """Add a pending trial, and its candidate where that is new; returns the candidate's id."""
     digest = digest_of(tree)
-    connection = session.connection()
-    study_id = connection.scalar(_STUDY, {"study": study}) or study_row(session, study).id
-    if connection.scalar(_TAKEN, {"of": study_id, "number": number}) is not None:
+    study_id, trial_id, _ = _find(session, study, number)
+    if trial_id is not None:
         raise BadInput(
             f"study {study!r} has a trial {number} already: another process is running this study."
         )
@@ -59,37 +65,49 @@ def finish(
     origin: Mapping[str, str],
 ) -> None:
     """A pending trial is done: it points at its classes and has its place in the study."""
-    trial = _pending(session, study, number)
-    trial.state = "done"
-    trial.quality_id, trial.speed_id = quality_class_id, speed_class_id
-    trial.origins = dict(origin)
-    session.flush()
-    points.place(session, [trial])
+    study_id, trial_id = _pending(session, study, number)
+    settled = {
+        "of_trial": trial_id,
+        "quality": quality_class_id,
+        "speed": speed_class_id,
+        "origin": dict(origin),
+    }
+    session.connection().execute(_DONE, settled)
+    points.place(session, study_id, {number: trial_id})
 
 
 def fail(session: Session, study: str, number: int, failure: Failure) -> None:
     """A pending trial has failed, and this is why."""
-    trial = _pending(session, study, number)
-    trial.state = "failed"
-    session.add(
-        FailureRow(
-            trial_id=trial.id,
-            reason=_storable(failure.reason),
-            detail=_storable(failure.detail),
-            traceback=_storable(failure.traceback),
-            created=now(),
-        )
-    )
+    _, trial_id = _pending(session, study, number)
+    session.connection().execute(_FAILED, {"of_trial": trial_id})
+    why = {
+        "trial_id": trial_id,
+        "reason": _storable(failure.reason),
+        "detail": _storable(failure.detail),
+        "traceback": _storable(failure.traceback),
+        "created": now(),
+    }
+    insert_rows(session, FailureRow, [why])
 
 
-def _pending(session: Session, study: str, number: int) -> TrialRow:
-    """The row of a trial that may still be settled; raises BadInput."""
-    trial = session.scalar(_TRIAL, {"study": study, "number": number})
-    if trial is None:
+def _pending(session: Session, study: str, number: int) -> tuple[int, int]:
+    """The ids of a study and of its trial, which may still be settled; raises BadInput."""
+    study_id, trial_id, state = _find(session, study, number)
+    if trial_id is None:
         raise BadInput(f"study {study!r} has no trial {number}: propose it first.")
-    if trial.state != "pending":
-        raise BadInput(f"trial {number} of study {study!r} is {trial.state} already.")
-    return trial
+    if state != "pending":
+        raise BadInput(f"trial {number} of study {study!r} is {state} already.")
+    return study_id, trial_id
+
+
+def _find(session: Session, study: str, number: int) -> tuple[int, int | None, str | None]:
+    """The ids of a study and of its trial, and the trial's state: see `_TRIAL`."""
+    asked = {"of_study": study, "of_number": number}
+    found = session.connection().execute(_TRIAL, asked).one_or_none()
+    if found is None:
+        return study_row(session, study).id, None, None  # says which studies there are
+    study_id, trial_id, state = found
+    return study_id, trial_id, state
 
 
 def _storable(text: str) -> str:

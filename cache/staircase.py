@@ -11,17 +11,18 @@ import math
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
+    Insert,
+    Integer,
     Select,
     and_,
     bindparam,
     delete,
     func,
     insert,
-    literal,
     or_,
     select,
 )
@@ -48,6 +49,23 @@ _OFF = delete(FrontRow).where(
     _ELSEWHERE,
 )
 _ON = insert(FrontRow)
+# The least y left of all changes.
+_LEAST_LEFT = (
+    select(FrontRow.y)
+    .where(_ON_FRONT, FrontRow.x < bindparam("at_x"))
+    .order_by(FrontRow.x.desc())
+    .limit(1)
+)
+# It dominates all right of it that a changed point may dominate.
+_FIRST_AS_LOW = (
+    select(FrontRow.x)
+    .where(_ON_FRONT, FrontRow.x >= bindparam("at_x"), FrontRow.y <= bindparam("at_y"))
+    .order_by(FrontRow.x)
+    .limit(1)
+)
+_OFF_SLAB = delete(FrontRow).where(
+    _ON_FRONT, FrontRow.x.between(bindparam("at_x"), bindparam("most"))
+)
 
 
 @dataclass(frozen=True)
@@ -59,20 +77,21 @@ class Place:
     y: float
 
 
-def undominated(
-    study_id: int, *slab: ColumnElement[bool], below: float | None = None
-) -> Select[int, float, float]:
-    """Number, x and y of a study's points that no point dominates.
+@cache
+def _undominated(in_slab: bool, bounded: bool) -> Select[int, float, float]:
+    """Number, x and y of the points of study `of` that no point dominates.
 
-    slab: looks only at the points that fulfil these conditions; below: the least y of all points
-    left of the slab.
+    in_slab: looks only at those from `at_x` to `most`; bounded: `below` is the least y of all
+    points left of these.
     """
     # The least y of everything before the place itself; equal places are one group, so that they
     # do not dominate each other.
     before = func.min(PointRow.y).over(order_by=[PointRow.x, PointRow.y], groups=(None, -1))
-    conditions = [PointRow.study_id == study_id, *slab]
-    if below is not None:
-        conditions.append(PointRow.y < below)
+    conditions = [PointRow.study_id == bindparam("of")]
+    if in_slab:
+        conditions.append(PointRow.x.between(bindparam("at_x"), bindparam("most")))
+    if bounded:
+        conditions.append(PointRow.y < bindparam("below"))
     walk = (
         select(PointRow.number, PointRow.x, PointRow.y, before.label("before"))
         .where(*conditions)
@@ -80,6 +99,16 @@ def undominated(
     )
     return select(walk.c.number, walk.c.x, walk.c.y).where(
         or_(walk.c.before.is_(None), walk.c.y < walk.c.before)
+    )
+
+
+@cache
+def _on_slab(bounded: bool) -> Insert:
+    found = _undominated(True, bounded).subquery()
+    study_id = bindparam("of", type_=Integer)
+    return insert(FrontRow).from_select(
+        ["study_id", "number", "x", "y"],
+        select(study_id, found.c.number, found.c.x, found.c.y),
     )
 
 
@@ -114,40 +143,28 @@ def repair(connection: Connection, study_id: int, x: float, y: float) -> None:
 
     What has changed must be off the front already.
     """
-    on_front = FrontRow.study_id == study_id
-    below = connection.scalar(  # the least y left of all changes
-        select(FrontRow.y).where(on_front, FrontRow.x < x).order_by(FrontRow.x.desc()).limit(1)
-    )
+    at = {"of": study_id, "at_x": x, "at_y": y}
+    below = connection.scalar(_LEAST_LEFT, at)
     if below is not None and below <= y:
         return  # whatever changed is dominated, and was
-    last = connection.scalar(  # dominates all right of it that a changed point may dominate
-        select(FrontRow.x)
-        .where(on_front, FrontRow.x >= x, FrontRow.y <= y)
-        .order_by(FrontRow.x)
-        .limit(1)
-    )
-    most = sys.float_info.max if last is None else last
-    connection.execute(delete(FrontRow).where(on_front, FrontRow.x.between(x, most)))
-    found = undominated(study_id, PointRow.x.between(x, most), below=below).subquery()
-    connection.execute(
-        insert(FrontRow).from_select(
-            ["study_id", "number", "x", "y"],
-            select(literal(study_id), found.c.number, found.c.x, found.c.y),
-        )
-    )
+    last = connection.scalar(_FIRST_AS_LOW, at)
+    slab = at | {"most": sys.float_info.max if last is None else last}
+    connection.execute(_OFF_SLAB, slab)
+    connection.execute(_on_slab(below is not None), slab | {"below": below})
 
 
 def front(session: Session, study_id: int) -> list[Place]:
     """The study's two-objective front, the best in the first objective first."""
-    kept = select(FrontRow.number, FrontRow.x, FrontRow.y).where(FrontRow.study_id == study_id)
-    return _read(session, kept)
+    kept = select(FrontRow.number, FrontRow.x, FrontRow.y).where(_ON_FRONT)
+    return _read(session, kept, study_id)
 
 
 def recomputed_front(session: Session, study_id: int) -> list[Place]:
     """The same from the places of all points, whatever is kept."""
-    return _read(session, undominated(study_id))
+    return _read(session, _undominated(False, False), study_id)
 
 
-def _read(session: Session, places: Select[int, float, float]) -> list[Place]:
-    found = [Place(number, x, y) for number, x, y in session.connection().execute(places)]
+def _read(session: Session, places: Select[int, float, float], study_id: int) -> list[Place]:
+    rows = session.connection().execute(places, {"of": study_id})
+    found = [Place(number, x, y) for number, x, y in rows]
     return sorted(found, key=lambda place: (place.x, place.y, place.number))

@@ -25,9 +25,9 @@ from paretoken.cache.pooling import record
 from paretoken.cache.schema import ExportRow, MeasurementRow, TrialRow
 from paretoken.cache.studies import (
     all_studies,
+    find_study,
     insert_study,
     study_info,
-    study_objectives,
     study_row,
 )
 from paretoken.cache.trials import read_trials
@@ -221,8 +221,7 @@ class Store:
         numbers: only these; without 0 among them no speed-up is known.
         """
         with self._database.reading() as session:
-            row = study_row(session, study)
-            return read_trials(session, row.id, study_objectives(row), numbers)
+            return read_trials(session, *find_study(session, study), numbers)
 
     def front(self, study: str) -> list[Trial]:
         """The trials on the study's front, the best in the first objective first.
@@ -230,23 +229,22 @@ class Store:
         With up to two objectives they are kept right with every measurement, and only read.
         """
         with self._database.reading() as session:
-            row = study_row(session, study)
-            objectives = study_objectives(row)
+            study_id, objectives = find_study(session, study)
             if len(objectives) > 2:
-                done = (t for t in read_trials(session, row.id, objectives) if t.state == "done")
+                done = (t for t in read_trials(session, study_id, objectives) if t.state == "done")
                 return pareto_front({t.candidate_id: t for t in done}.values(), objectives)
-            numbers = [place.number for place in staircase.front(session, row.id)]
-            read = {t.number: t for t in read_trials(session, row.id, objectives, {0, *numbers})}
+            numbers = [place.number for place in staircase.front(session, study_id)]
+            read = {t.number: t for t in read_trials(session, study_id, objectives, {0, *numbers})}
             return [read[number] for number in numbers]
 
     def best(self, study: str, objective: Objective, bounds: Sequence[Bound]) -> Trial | None:
         """The best trial whose numbers keep within all bounds, found inside the database."""
         with self._database.reading() as session:
-            row = study_row(session, study)
-            number = ranking.best(session, row.id, objective, bounds)
+            study_id, objectives = find_study(session, study)
+            number = ranking.best(session, study_id, objective, bounds)
             if number is None:
                 return None
-            read = read_trials(session, row.id, study_objectives(row), {0, number})
+            read = read_trials(session, study_id, objectives, {0, number})
             return next(trial for trial in read if trial.number == number)
 
     def history(self, study: str, reference: Mapping[str, float]) -> list[Moment]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from typing import Any
 
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
@@ -17,6 +19,7 @@ from paretoken.spaces.records import StudyInfo
 
 STATES = ("done", "failed", "pending")
 _STUDY = select(StudyRow).where(StudyRow.name == bindparam("name"))
+_WANTED = select(StudyRow.id, StudyRow.objectives).where(StudyRow.name == bindparam("name"))
 
 
 def insert_study(session: Session, info: StudyInfo) -> None:
@@ -57,6 +60,14 @@ def study_row(session: Session, name: str) -> StudyRow:
     return row
 
 
+def find_study(session: Session, name: str) -> tuple[int, tuple[Objective, ...]]:
+    """The id of the study of that name, and what it wants; raises UnknownName."""
+    found = session.connection().execute(_WANTED, {"name": name}).one_or_none()
+    if found is None:
+        found = study_row(session, name)  # says which studies there are
+    return found.id, _objectives(found.objectives)
+
+
 def study_info(row: StudyRow) -> StudyInfo:
     """The record of a row."""
     return StudyInfo(
@@ -65,15 +76,14 @@ def study_info(row: StudyRow) -> StudyInfo:
         algorithm=row.algorithm,
         seed=row.seed,
         space=row.space,
-        objectives=study_objectives(row),
+        objectives=_objectives(row.objectives),
         options=row.options,
         created=row.created,
     )
 
 
-def study_objectives(row: StudyRow) -> tuple[Objective, ...]:
-    """What the study wants, in its order."""
-    return tuple(Objective(**fields) for fields in row.objectives)
+def _objectives(stored: Iterable[Mapping[str, Any]]) -> tuple[Objective, ...]:
+    return tuple(Objective(**fields) for fields in stored)
 
 
 def all_studies(session: Session) -> list[tuple[StudyInfo, dict[str, int]]]:

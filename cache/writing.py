@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import BindParameter, bindparam, delete, select, union, update
+from sqlalchemy import bindparam, delete, update
 from sqlalchemy.orm import Session
 
 from paretoken.cache import points
@@ -17,16 +17,14 @@ from paretoken.cache.parts import Part, Placed
 from paretoken.cache.schema import ClassRow, DisagreementRow, MeanRow, TrialRow
 
 _MEAN_KEY = ("class_id", "name")
-_CLASSES: BindParameter[int] = bindparam("classes", expanding=True)
-_POINTED_AT = union(
-    select(TrialRow.quality_id).where(TrialRow.quality_id.in_(_CLASSES)),
-    select(TrialRow.speed_id).where(TrialRow.speed_id.in_(_CLASSES)),
-)
 
 
 def write_placed(session: Session, placed: Sequence[Placed]) -> None:
     """Store the observations, the classes they changed, and what follows for trials and points."""
     changed = list({each.part: None for each in placed if each.part.touched})
+    split_off = {each.part for each in placed if each.split}
+    # No trial points at a class that is new, unless it follows whoever was split off.
+    followed = [part for part in changed if part.id or part in split_off]
     _write_classes(session, list({each.part: None for each in placed}))
     _write_means(session, changed)
     ids = insert_measurements(
@@ -36,8 +34,8 @@ def write_placed(session: Session, placed: Sequence[Placed]) -> None:
     for each in placed:
         if each.split:
             _move_trials(session, each)
-    for class_id in _used(session, [part.id for part in changed]):
-        points.moved(session, class_id)
+    for part in followed:
+        points.moved(session, part.id)
 
 
 def _write_classes(session: Session, parts: Sequence[Part]) -> None:
@@ -100,12 +98,3 @@ def _move_trials(session: Session, placed: Placed) -> None:
         )
         .values({column: placed.part.id})
     )
-
-
-def _used(session: Session, classes: Sequence[int]) -> list[int]:
-    """Those of the classes that some trial points at."""
-    used: list[int] = []
-    for some in slices(classes):
-        found = session.connection().scalars(_POINTED_AT, {"classes": some})
-        used += [class_id for class_id in found if class_id is not None]
-    return used

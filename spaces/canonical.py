@@ -26,11 +26,12 @@ def canonical(component: Component) -> Component:
 
     Idempotent. Raises RuntimeError when the rules of two components undo each other.
     """
-    for _ in range(_MOST_PASSES):
-        simpler = _pass(component)
-        if simpler is component or simpler == component:  # the latter looks at everything
-            return component
-        component = simpler
+    with pg.enable_type_check(False):  # what stands was checked, and components check what is new
+        for _ in range(_MOST_PASSES):
+            simpler = _pass(component)
+            if simpler is component or simpler == component:  # the latter looks at everything
+                return component
+            component = simpler
     raise RuntimeError(f"the canonical form of {component.tag()!r} does not settle: {component!r}")
 
 
@@ -63,8 +64,5 @@ def _pass(component: Component) -> Component:
         for name, value in values.items()
     }
     changed = any(rebuilt[name] is not values[name] for name in values)
-    same_type = component
-    if changed:
-        with pg.enable_type_check(False):  # every value has been checked where it stood
-            same_type = type(component)(**rebuilt)
+    same_type = type(component)(**rebuilt) if changed else component
     return same_type.simplified()

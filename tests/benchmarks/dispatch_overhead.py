@@ -6,7 +6,8 @@ Evaluations are trivial, so all time is overhead. "store only" is what the loop 
 that needs no law level: propose, canonical form, key, store (proposal, two measurements, the end of
 the trial, which keeps the front right), read it back, tell. "search" is `paretoken search` itself
 on a workload that decodes nothing, leases and law fingerprints included. Each row: milliseconds a
-candidate over the first and the last tenth of the study.
+candidate over the first and the last tenth of the study and over all of it, on the clock and of
+this process's CPU time, which is the one to read where others compute on the machine as well.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from paretoken.spaces.records import Environment, Measurement, Quantity, StudyIn
 from paretoken.spaces.space import load
 
 OBJECTIVES = (Objective("images_per_s", "", True, ""), Objective("fid", "", False, ""))
+Moment = tuple[float, float]  # seconds on the clock, seconds of CPU time
 PLACE = Environment("cpu", "benchmark")
 TOY = Path(__file__).parents[1] / "search" / "toy_workload.py"
 
@@ -54,15 +56,17 @@ def main(
     sys.path.insert(0, str(_toys()))
     os.environ["PYTHONPATH"] = f"{sys.path[0]}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     KINDS["workloads"] = Plugins("workloads", KINDS["workloads"].package)
-    table = Table("what", "candidates", "first tenth, ms", "last tenth, ms", "whole, ms")
+    table = Table(
+        "what", "candidates", "first tenth, ms", "last tenth, ms", "whole, ms", title="clock / CPU"
+    )
 
-    def row(what: str, count: int, moments: list[float]) -> None:
+    def row(what: str, count: int, moments: list[Moment]) -> None:
         tenth = max(1, count // 10)
-        first = 1e3 * (moments[tenth] - moments[0]) / tenth
-        last = 1e3 * (moments[-1] - moments[-1 - tenth]) / tenth
-        whole = 1e3 * (moments[-1] - moments[0]) / count
-        table.add_row(what, f"{count:,}", f"{first:.2f}", f"{last:.2f}", f"{whole:.2f}")
-        print(f"{what}: {first:.2f} {last:.2f} {whole:.2f}", file=sys.stderr, flush=True)
+        spans = (moments[0], moments[tenth]), (moments[-1 - tenth], moments[-1])
+        each = [_spent(*span, tenth) for span in spans]
+        each.append(_spent(moments[0], moments[-1], count))
+        table.add_row(what, f"{count:,}", *each)
+        print(f"{what}: {', '.join(each)}", file=sys.stderr, flush=True)
 
     for algorithm in ("random", "evolution", "nsga2"):
         row(f"store only, {algorithm}", candidates, _timed(_stored, algorithm, candidates))
@@ -83,10 +87,17 @@ def main(
     Console().print(table)
 
 
-def _timed(work: Callable[..., Iterator[None]], *arguments: Any) -> list[float]:
-    moments = [time.perf_counter()]
-    moments += [time.perf_counter() for _ in work(*arguments)]
-    return moments
+def _now() -> Moment:
+    return time.perf_counter(), time.process_time()
+
+
+def _spent(begun: Moment, ended: Moment, count: int) -> str:
+    clock, computing = (1e3 * (b - a) / count for a, b in zip(begun, ended, strict=True))
+    return f"{clock:.2f} / {computing:.2f}"
+
+
+def _timed(work: Callable[..., Iterator[None]], *arguments: Any) -> list[Moment]:
+    return [_now(), *(_now() for _ in work(*arguments))]
 
 
 def _stored(name: str, count: int) -> Iterator[None]:
@@ -135,12 +146,12 @@ def _optuna(count: int) -> Iterator[None]:
             yield
 
 
-def _searched(algorithm: str, count: int, cluster: Cluster | None) -> list[float]:
-    moments: list[float] = []
+def _searched(algorithm: str, count: int, cluster: Cluster | None) -> list[Moment]:
+    moments: list[Moment] = []
 
     def watch(moment: Progress) -> None:
         if moment.finished is not None:
-            moments.append(time.perf_counter())
+            moments.append(_now())
 
     plan = Plan(
         "s", "toy", "image-decoding", algorithm=algorithm, trials=count + 1, confirm=False,
@@ -166,7 +177,7 @@ def _called(count: int) -> Iterator[None]:
         yield
 
 
-def _tuned(count: int, *, reuse: bool) -> list[float]:
+def _tuned(count: int, *, reuse: bool) -> list[Moment]:
     from ray import tune
 
     def trainable(config: dict[str, float]) -> None:
@@ -179,10 +190,14 @@ def _tuned(count: int, *, reuse: bool) -> list[float]:
             tune_config=tune.TuneConfig(num_samples=count, reuse_actors=reuse),
             run_config=tune.RunConfig(storage_path=folder, verbose=0),
         )
-        begun = time.perf_counter()
+        begun = _now()
         tuner.fit()
-        each = (time.perf_counter() - begun) / count
-    return [n * each for n in range(count + 1)]  # Tune tells no moments
+        ended = _now()
+    # Tune tells no moments, so each trial is taken to have cost the same.
+    return [
+        tuple(a + n * (b - a) / count for a, b in zip(begun, ended, strict=True))
+        for n in range(count + 1)
+    ]
 
 
 def _toys() -> Path:

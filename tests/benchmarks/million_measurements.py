@@ -164,7 +164,8 @@ def finish(store: Store, batch: Batch, classes: list[int]) -> None:
             )
         ]  # fmt: skip
         session.add_all(trials)
-        points.place(session, trials)
+        session.flush()
+        points.place(session, batch[0].study, {trial.number: trial.id for trial in trials})
 
 
 def is_sqlite(store: Store) -> bool:

@@ -97,7 +97,8 @@ def finish(
     )  # fmt: skip
     session.add(row)
     if classes:
-        place(session, [row])
+        session.flush()
+        place(session, study, {number: row.id})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 
 import moocore
 import pytest
-from sqlalchemy import create_engine, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from paretoken.cache import numbers, points, staircase
+from paretoken.cache.address import Address
 from paretoken.cache.bounds import OPERATORS, Bound
+from paretoken.cache.connection import Database
 from paretoken.cache.front import pareto_front
 from paretoken.cache.ranking import best
 from paretoken.cache.schema import (
@@ -26,7 +28,6 @@ from paretoken.cache.schema import (
     FrontRow,
     MeanRow,
     PointRow,
-    Row,
     StudyRow,
     TrialRow,
 )
@@ -76,8 +77,7 @@ class World:
 
     def __init__(self, url: str, draw: random.Random) -> None:
         self.draw = draw
-        self.engine = create_engine(url)
-        Row.metadata.create_all(self.engine)
+        self.database = Database(Address.parse(url), create=True)
         self.classes: dict[int, Class] = {}
         self.names = itertools.count()
         with self.session() as session:
@@ -85,7 +85,7 @@ class World:
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        with Session(self.engine) as session, session.begin():
+        with self.database.writing() as session:
             yield session
 
     def name(self) -> str:
@@ -147,7 +147,8 @@ class World:
                 state="done", quality_id=trial.quality, speed_id=trial.speed,
             )  # fmt: skip
             session.add(row)
-            points.place(session, [row])
+            session.flush()
+            points.place(session, row.study_id, {row.number: row.id})
         study.finished.append(trial)
 
     def finish_some(self, study: Study, number: int) -> None:
@@ -332,7 +333,7 @@ def live(world: World, steps: int) -> int:
 def test_the_front_is_right_after_every_step(url: str, seed: int) -> None:
     world = World(url, random.Random(seed))
     assert live(world, 60) > 0
-    world.engine.dispose()
+    world.database.close()
 
 
 @pytest.mark.parametrize("slots", [0, 1, 24])
@@ -347,11 +348,11 @@ def test_the_best_is_what_brute_force_finds(
         live(world, 20)
         answers += [ask(world, study) for study in world.studies for _ in range(30)]
     assert len(set(answers)) > 3
-    world.engine.dispose()
+    world.database.close()
 
 
 def observe(world: World, class_id: int, value: float) -> None:
-    """Change a class's means, the class being locked first."""
+    """Change a class's means, in its turn of the writers."""
     with world.session() as session:
         session.execute(
             update(ClassRow).where(ClassRow.id == class_id).values(count=ClassRow.count + 1)
@@ -378,14 +379,15 @@ def test_a_mean_that_moves_while_a_trial_finishes_is_not_missed(postgres_url: st
                 state="done", quality_id=ids[0], speed_id=ids[1],
             )  # fmt: skip
             session.add(row)
-            points.place(session, [row])
+            session.flush()
+            points.place(session, row.study_id, {row.number: row.id})
             moving = pool.submit(observe, world, ids[0], 9.0)  # sees no trial of the class yet
             wait([moving], timeout=0.5)
         moving.result()
     study.finished.append(Trial(0, "plain", ids[0], ids[1]))
     world.classes[ids[0]].numbers = {name: (9.0, "") for name in NAMES["quality"]}
     assert world.check(study) == 1
-    world.engine.dispose()
+    world.database.close()
 
 
 @pytest.mark.slow
@@ -416,7 +418,7 @@ def test_writers_at_the_same_time_leave_the_front_right(postgres_url: str) -> No
         for mean in session.scalars(select(MeanRow)):
             world.classes[mean.class_id].numbers[mean.name] = (mean.mean, mean.comparable)
     assert world.check(study) == len(study.finished) > 40
-    world.engine.dispose()
+    world.database.close()
 
 
 @pytest.mark.parametrize(

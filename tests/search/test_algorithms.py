@@ -17,9 +17,13 @@ import numpy as np
 import optuna
 import pyglove as pg
 import pytest
+from optuna.trial import TrialState
+from pyglove.ext.evolution.base import set_fitness
+from pyglove.ext.evolution.nsga2 import nondominated_sort
 
 from paretoken.search.algorithm import Algorithm, Losses, Told
-from paretoken.search.decisions import Decisions, Numbers
+from paretoken.search.algorithms.evolution import fronts
+from paretoken.search.decisions import Decisions, Numbers, Point
 from paretoken.spaces.component import Component, knob, part
 from paretoken.spaces.errors import BadInput, BadValue
 from paretoken.spaces.objectives import Objective
@@ -301,6 +305,15 @@ def test_learning_finds_more_than_chance(
     assert statistics.fmean(learnt) > statistics.fmean(chance) + margin
 
 
+def test_evolution_sorts_as_pyglove_does() -> None:
+    draw = random.Random(0)
+    for size in range(30):
+        population = [pg.DNA(float(number)) for number in range(size)]
+        for dna in population:
+            set_fitness(dna, (float(draw.randrange(6)), float(draw.randrange(6))))
+        assert fronts(population) == nondominated_sort()(population)
+
+
 @pytest.mark.parametrize("name", ["nsga2", "tpe"])
 def test_infeasible_proposals_are_avoided(name: str) -> None:
     algorithm = _make(name)
@@ -314,6 +327,69 @@ def test_infeasible_proposals_are_avoided(name: str) -> None:
         algorithm.tell(numbers, losses, "trade < 8" if broken else "")
     # Drawn blindly half are infeasible: 20 of the last 40, with a standard deviation of 3.2.
     assert sum(infeasible[-40:]) < 20 - 3 * 3.2
+
+
+class PlainOptuna:
+    """Optuna's own sampler in a study of its own, asked and told as an algorithm is."""
+
+    def __init__(self, algorithm: Algorithm) -> None:
+        self.algorithm = algorithm
+        self.study = optuna.create_study(directions=["minimize"] * len(algorithm.objectives))
+        self.open: dict[Numbers, optuna.Trial] = {}
+
+    def _genes(self, trial: optuna.Trial, point: Point) -> Any:
+        if not point.size:
+            return trial.suggest_float(point.name, point.low, point.high, log=point.log)
+        if point.ordered:
+            return trial.suggest_int(point.name, 0, point.size - 1)
+        return trial.suggest_categorical(point.name, range(point.size))
+
+    def ask(self, n: int) -> Numbers:
+        decisions = self.algorithm.decisions
+        seed = self.algorithm.chance(n).getrandbits(32)
+        self.study.sampler = optuna.samplers.NSGAIISampler(population_size=12, seed=seed)
+        trial = self.study.ask()
+        genes = {point.name: self._genes(trial, point) for point in decisions.points}
+        numbers = self.algorithm.new(decisions.decide(lambda point: genes[point.name]), n)
+        wanted = trial.params | decisions.choices(numbers)
+        if wanted != trial.params:  # a repeat; or several answers stand for one list of a `manyof`
+            self.study.tell(trial, state=TrialState.FAIL)
+            self.study.enqueue_trial(wanted)
+            trial = self.study.ask()
+            for point in decisions.points:
+                self._genes(trial, point)
+            trial.relative_params  # noqa: B018  # or it belongs to no generation: nothing was drawn
+        self.open[numbers] = trial
+        return numbers
+
+    def tell(self, told: Told) -> None:
+        trial = self.open.pop(told.numbers)
+        if told.losses is None:
+            self.study.tell(trial, state=TrialState.FAIL)
+            return
+        if told.reason:
+            trial.set_constraint("feasible", 1.0)
+        self.study.tell(trial, told.losses)
+
+
+@pytest.mark.parametrize("objectives", [ONE, TWO], ids=["one", "two"])
+@pytest.mark.parametrize("at_once", [1, 5])
+def test_nsga2_proposes_what_optuna_proposes(
+    at_once: int, objectives: tuple[Objective, ...]
+) -> None:
+    algorithm = _make("nsga2", objectives, 3)
+    plain = PlainOptuna(algorithm)
+    n = 0
+    while n < 300:
+        answers = []
+        for _ in range(at_once):
+            numbers = plain.ask(n)
+            assert algorithm.ask() == numbers, n
+            answers.append(_answer("nsga2", numbers, n, objectives))
+            n += 1
+        for told in reversed(answers):  # the last one proposed ends first
+            algorithm.tell(told.numbers, told.losses, told.reason)
+            plain.tell(told)
 
 
 def test_a_grid_meets_every_candidate_once_and_then_stops() -> None:
