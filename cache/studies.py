@@ -15,7 +15,7 @@ from paretoken.spaces.errors import BadInput, BadValue, UnknownName
 from paretoken.spaces.objectives import Objective
 from paretoken.spaces.records import StudyInfo
 
-STATES = ("done", "failed", "pending")
+STATES = ("done", "stopped", "failed", "pending")
 _STUDY = select(StudyRow).where(StudyRow.name == bindparam("name"))
 
 
@@ -43,6 +43,7 @@ def insert_study(session: Session, info: StudyInfo) -> None:
             space=info.space,
             objectives=[asdict(objective) for objective in info.objectives],
             options=info.options,
+            rungs=list(info.rungs),
             created=info.created or now(),
         )
     )
@@ -68,6 +69,7 @@ def study_info(row: StudyRow) -> StudyInfo:
         objectives=study_objectives(row),
         options=row.options,
         created=row.created,
+        rungs=tuple(row.rungs),
     )
 
 
