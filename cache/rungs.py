@@ -24,7 +24,11 @@ _Numbers = Mapping[str, Quantity]
 
 _OWN = (
     select(
-        TrialRow.candidate_id, RungRow.class_id, TrialRow.speed_id, ClassRow.device, ClassRow.software
+        TrialRow.candidate_id,
+        RungRow.class_id,
+        TrialRow.speed_id,
+        ClassRow.device,
+        ClassRow.software,
     )
     .join(TrialRow, RungRow.trial_id == TrialRow.id)
     .join(ClassRow, TrialRow.speed_id == ClassRow.id)

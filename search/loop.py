@@ -23,7 +23,7 @@ from paretoken.search.decisions import Decisions
 from paretoken.search.in_flight import InFlight
 from paretoken.search.measuring import Measurer, Reuse
 from paretoken.search.progress import Progress, Watcher
-from paretoken.search.rungs import Rungs, check_below, checked, same_rungs
+from paretoken.search.rungs import Rungs, check_last, checked, same_rungs
 from paretoken.search.running import Running
 from paretoken.search.trying import Trying
 from paretoken.search.workers import Cluster, InProcess, Workers
@@ -41,7 +41,7 @@ class Plan:
     trials: candidates in all, plain decoding included; repeated proposals are not counted.
     minutes: for this call; no candidate is begun after it. reuse: when the store answers instead of
     a measurement. confirm: whether the front is measured afresh at the end, within the minutes.
-    rungs: fewer samples that are tried first, rising; a resumed study has its own.
+    rungs: rising numbers of samples, the last the study's own; a resumed study has its own.
     cluster: who measures, several candidates at a time; this process alone where there is none.
     """
 
@@ -66,7 +66,7 @@ class Outcome:
     """A search that came to its end. unconfirmed: points of the front that were not measured
     afresh. recording_seconds, law_seconds, measured_seconds: spent in this call on recording rows
     of the model, on law fingerprints and on measuring. near_ties: fingerprints that rounding moved
-    on one of the two grids. samples: for each quality, at the last.
+    on one of the two grids.
     """
 
     info: StudyInfo
@@ -75,7 +75,6 @@ class Outcome:
     law_seconds: float
     measured_seconds: float
     near_ties: int
-    samples: int
 
 
 def search(plan: Plan, store: Store, watch: Watcher) -> Outcome:
@@ -96,7 +95,7 @@ def search(plan: Plan, store: Store, watch: Watcher) -> Outcome:
         )
     workers = _workers(plan, info, trials, watch)
     try:
-        check_below(info.rungs, workers.about.samples)
+        check_last(info.rungs, workers.about.samples)
         info = replace(info, objectives=info.objectives or workers.about.objectives)
         study = Running(info, store, watch, plan.trials, deadline, plan.confirm)
         return _search(plan, store, study, trials, workers)
@@ -169,7 +168,6 @@ def _search(
         measurer.law_seconds,
         measurer.measured_seconds,
         measurer.near_ties,
-        measurer.samples,
     )
 
 

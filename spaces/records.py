@@ -143,7 +143,7 @@ class StudyInfo:
 
     space: the space as JSON (see `spaces.space`), the one that `--resume` uses.
     options: samples, batch, device and whatever else the workload was opened with.
-    created: ISO 8601, UTC. rungs: see `search.rungs`; rising numbers of samples, none by default.
+    created: ISO 8601, UTC. rungs: see `search.rungs`; the last is the study's number of samples.
     """
 
     name: str

@@ -113,9 +113,9 @@ def run(
         typer.Option(
             "--rungs",
             metavar="N,N",
-            help="Measure with these fewer samples first, rising, and go on to the next number and "
-            "at last to --samples only with what no other candidate surely beats in everything at "
-            "equal N: --rungs 125,500 --samples 1000.",
+            help="Judge each candidate by the first number of samples, and go on to the next one "
+            "only with what no other candidate surely beats in everything at equal N. The last "
+            "number is --samples: --rungs 125,500,1000 --samples 1000.",
             rich_help_panel=_MEASURING,
         ),
     ] = "",
@@ -201,7 +201,7 @@ def run(
       paretoken search llamagen --study big --device cuda --option gpt=c2i_B_256.pt \\
           --option vq=vq_ds16_c2i.pt --samples 5000 --trials 60
       paretoken search fashion --study first --resume --trials 60
-      paretoken search fashion --study rungs --rungs 125,250 --samples 1000 --minutes 10
+      paretoken search fashion --study rungs --rungs 125,250,1000 --samples 1000 --minutes 10
       paretoken search fashion --study wide --ray local --workers 2 --trials 60
     """
     from paretoken.cache.store import Store as OpenStore
@@ -249,7 +249,7 @@ def run(
         disagreements = opened.disagreements(study)
         tried, info = opened.trials(study), results.info
     found = account(tried, disagreements)
-    climbed = rung_account.account(info, tried, outcome.samples) if info.rungs else None
+    climbed = rung_account.account(info, tried) if info.rungs else None
     if as_json:
         of_rungs = {"rungs": asdict(climbed)} if climbed else {}
         print_json(results, account=asdict(found) | _costs(outcome) | of_rungs)

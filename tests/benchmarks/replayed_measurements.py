@@ -14,21 +14,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from paretoken.cache.digest import candidate_id, digest
+from paretoken.cache.digest import candidate_id, digest, stable_json
 from paretoken.cache.store import Store
 from paretoken.spaces.candidate import from_tree, to_tree
 from paretoken.spaces.component import Component
 from paretoken.spaces.errors import BadInput, MeasurementFailed
 from paretoken.spaces.plugins import KINDS, Plugins
 from paretoken.spaces.records import Failure, Keys, Measurement, Trial
+from paretoken.spaces.space import Space
 from paretoken.spaces.workload import Behaviour, Observed, Report, Sampled
 
 NAME = "replayed"
 
 
-def study_of(samples: int) -> str:
-    """The name of the study in which the whole space was measured by so many samples."""
-    return f"N={samples}"
+def study_of(space: Space, samples: int) -> str:
+    """The name of the study in which the whole space is measured by so many samples."""
+    return f"{digest(stable_json(space.to_json()))[:8]} N={samples}"
 
 
 @dataclass(frozen=True)
@@ -53,16 +54,16 @@ class Measured:
 class Table:
     """All candidates of a space, by id; plain decoding is the first."""
 
-    def __init__(self, store: Store, rungs: tuple[int, ...], samples: int) -> None:
+    def __init__(self, store: Store, space: Space, rungs: tuple[int, ...], samples: int) -> None:
         self.samples, self.rungs = samples, rungs
-        self.objectives = store.study(study_of(samples)).objectives
+        self.objectives = store.study(study_of(space, samples)).objectives
         self.found: dict[str, Measured] = {}
         failures: dict[str, Failure] = {}
         for number in rungs:
-            for trial in store.trials(study_of(number)):
+            for trial in store.trials(study_of(space, number)):
                 if trial.failure is not None:
                     failures[trial.candidate_id] = trial.failure
-        for trial in store.trials(study_of(samples)):
+        for trial in store.trials(study_of(space, samples)):
             one = trial.candidate_id
             seen = store.measurements(one)
             self.found[one] = Measured(

@@ -90,12 +90,12 @@ def main(
     steps = parse(rungs)
     deadline = time.monotonic() + 60 * minutes
     with Store.open(f"sqlite:///{folder}/measured.db") as store:
+        fixed = narrowed.fix("runtime.batch", 1)
         for number in (*steps, samples):
-            fixed = narrowed.fix("runtime.batch", 1)
             if not _measure(store, fixed, number, options, deadline, console):
                 console.print("time is up: run the same command again", markup=False)
                 raise typer.Exit(3)
-        table = Table(store, steps, samples)
+        table = Table(store, fixed, steps, samples)
     cost = sum(found.seconds(samples) for found in table.found.values())
     budget = budget or 0.4 * cost
     plan = Plan(
@@ -136,7 +136,7 @@ def _measure(
     console: Console,
 ) -> bool:
     """Measure every candidate by so many samples, each for itself; whether all are done."""
-    name = study_of(samples)
+    name = study_of(space, samples)
     plan = Plan(
         name, "fashion", trials=1, resume=True, confirm=False,
         reuse=Reuse(observations=1, audit=1.0),  # what equals another is measured all the same
