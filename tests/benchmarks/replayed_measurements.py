@@ -34,7 +34,7 @@ def study_of(space: Space, samples: int) -> str:
 
 @dataclass(frozen=True)
 class Measured:
-    """What is known of a candidate. best: its trial at most samples, with the means of its classes.
+    """What is known of a candidate. best: its trial at the last rung: the means of its classes.
 
     quality: by number of samples. failure: why one of these is missing.
     """
@@ -54,16 +54,16 @@ class Measured:
 class Table:
     """All candidates of a space, by id; plain decoding is the first."""
 
-    def __init__(self, store: Store, space: Space, rungs: tuple[int, ...], samples: int) -> None:
-        self.samples, self.rungs = samples, rungs
-        self.objectives = store.study(study_of(space, samples)).objectives
+    def __init__(self, store: Store, space: Space, rungs: tuple[int, ...]) -> None:
+        self.rungs, top = rungs, study_of(space, rungs[-1])
+        self.objectives = store.study(top).objectives
         self.found: dict[str, Measured] = {}
         failures: dict[str, Failure] = {}
         for number in rungs:
             for trial in store.trials(study_of(space, number)):
                 if trial.failure is not None:
                     failures[trial.candidate_id] = trial.failure
-        for trial in store.trials(study_of(space, samples)):
+        for trial in store.trials(top):
             one = trial.candidate_id
             seen = store.measurements(one)
             self.found[one] = Measured(
@@ -74,10 +74,9 @@ class Table:
                 failure=trial.failure or failures.get(one),
             )
 
-    @property
-    def plain(self) -> Measured:
-        """Plain decoding."""
-        return next(iter(self.found.values()))
+        self.plain = next(iter(self.found.values()))
+        assert self.plain.best.environment is not None
+        self.environment = self.plain.best.environment
 
 
 class Replayed:
@@ -87,10 +86,8 @@ class Replayed:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self.objectives, self.samples = table.objectives, table.samples
-        place = table.plain.best.environment
-        assert place is not None
-        self.environment = place
+        self.objectives, self.samples = table.objectives, table.rungs[-1]
+        self.environment = table.environment
         self.spent = 0.0
 
     def open(self, **options: Any) -> Replayed:

@@ -3,16 +3,18 @@
     python tests/benchmarks/search_efficiency.py --folder build/efficiency --set decoder.window=8,16
 
 Twenty searches on a real model cost too much, so this REPLAYS MEASURED VALUES. First every
-candidate of a finite, narrowed space is measured once at each number of samples, by paretoken, into
-a store; that takes as long as it takes, stops after --minutes, and goes on when the same command is
-run again. Then the searches run over these measurements, each charged the seconds that were
-measured: NSGA-II with rungs, NSGA-II and random without (all three with reuse, as a user runs
-them), and Optuna's own NSGA-II in its own loop, which pays for every proposal. Not charged are the
-law level, proposing, and measuring the front afresh. Searches of paretoken begin with plain
-decoding, which is the slowest candidate; Optuna need not.
+candidate of a finite, narrowed space is measured once at each rung, by paretoken, into a store;
+that takes as long as it takes, stops after --minutes, and goes on when the same command is run
+again (or one with a wider space: what is measured already stays so). Then the searches run over
+these measurements, each charged the seconds that were measured: NSGA-II with rungs, NSGA-II and
+random without (all three in the loop of `paretoken search`, with its reuse), and Optuna's NSGA-II
+in its own loop, with categorical parameters: it pays for every proposal. Not charged are the law
+level, proposing, and measuring the front afresh. Searches of paretoken begin with plain decoding,
+at every rung; Optuna need not.
 
-Told is the hypervolume of what a search has finished at the full number of samples, every
-candidate taken at the best estimate that the store has of it, relative to that of the whole space.
+Told is the hypervolume of what a search has finished at the last rung by then, every candidate
+taken at the mean of all there is in the store, as a share of that of the whole space. The corner is
+the worst value of each objective in the space.
 """
 
 from __future__ import annotations
@@ -37,8 +39,7 @@ from paretoken.cache.digest import candidate_id
 from paretoken.cache.front import hypervolume
 from paretoken.cache.store import Store
 from paretoken.evaluators.image_workload import ImageWorkload
-from paretoken.search.algorithms._optuna import suggest
-from paretoken.search.decisions import Decisions
+from paretoken.search.decisions import Decisions, Point
 from paretoken.search.loop import Plan, search
 from paretoken.search.measuring import Reuse
 from paretoken.search.progress import Progress
@@ -50,7 +51,8 @@ from paretoken.spaces.space import Space, load, parse_setting
 
 MOST = 100_000  # writings of candidates that are looked through for different ones
 POPULATION = 12  # of Optuna's NSGA-II as of ours: its default of 50 would be random here
-SHARES = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)  # of the budget, where the table looks
+PROPOSALS = 2000  # of Optuna at most: a proposal that failed costs nothing here
+SHARES = (0.05, 0.1, 0.25, 0.5)  # of the seconds that the whole space takes, where the table looks
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,9 @@ class Finish:
 
     seconds: float
     candidate: str
+
+
+Curve = list[tuple[float, float]]  # seconds, share of the whole hypervolume
 
 
 class _Enough(Exception):
@@ -71,12 +76,8 @@ def main(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Narrow the space: PATH=VALUES.")
     ] = None,
-    rungs: str = "125,250",
-    samples: int = 1000,
+    rungs: Annotated[str, typer.Option(help="The last is that of searches without.")] = "125,1000",
     minutes: Annotated[float, typer.Option(help="For the measurements of this call.")] = 9.0,
-    budget: Annotated[
-        float | None, typer.Option(help="Seconds of a search. [default: 0.4 of the whole space]")
-    ] = None,
     seeds: int = 5,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
 ) -> None:
@@ -86,45 +87,42 @@ def main(
     narrowed = load(space)
     for setting in settings or ():
         narrowed = narrowed.narrow(*parse_setting(setting))
+    narrowed = narrowed.fix("runtime.batch", 1)
     options: dict[str, Any] = {"batch": 1} | ({"device": device} if device else {})
     steps = parse(rungs)
     deadline = time.monotonic() + 60 * minutes
     with Store.open(f"sqlite:///{folder}/measured.db") as store:
-        fixed = narrowed.fix("runtime.batch", 1)
-        for number in (*steps, samples):
-            if not _measure(store, fixed, number, options, deadline, console):
+        for samples in steps:
+            if not _measure(store, narrowed, samples, options, deadline, console):
                 console.print("time is up: run the same command again", markup=False)
                 raise typer.Exit(3)
-        table = Table(store, fixed, steps, samples)
-    cost = sum(found.seconds(samples) for found in table.found.values())
-    budget = budget or 0.4 * cost
+        table = Table(store, narrowed, steps)
+    cost = sum(found.seconds(steps[-1]) for found in table.found.values())
+    budget = SHARES[-1] * cost
     plan = Plan(
         "s", NAME, space, tuple(settings or ()), trials=None, options={"batch": 1}, confirm=False
     )
-    searches: dict[str, Callable[[int], Sequence[Finish]]] = {
-        f"NSGA-II, rungs {rungs}": lambda seed: _paretoken(
-            table, replace(plan, seed=seed, rungs=steps), budget
-        ),
-        "NSGA-II": lambda seed: _paretoken(table, replace(plan, seed=seed), budget),
-        "random": lambda seed: _paretoken(
-            table, replace(plan, seed=seed, algorithm="random"), budget
-        ),
-        "Optuna NSGA-II": lambda seed: _optuna(table, narrowed, seed, budget),
+    climbing, chance = replace(plan, rungs=steps), replace(plan, algorithm="random")
+    searches: dict[str, Callable[[int], list[Finish]]] = {
+        f"NSGA-II, rungs {rungs}": lambda s: _paretoken(table, climbing, s, budget),
+        "NSGA-II": lambda s: _paretoken(table, plan, s, budget),
+        "random": lambda s: _paretoken(table, chance, s, budget),
+        "plain Optuna NSGA-II": lambda s: _optuna(table, narrowed, s, budget),
     }
     volume = _volume(table)
-    curves: dict[str, list[list[tuple[float, float]]]] = {}
+    curves: dict[str, list[Curve]] = {name: [] for name in searches}
     for name, run in searches.items():
-        curves[name] = []
         for seed in range(seeds):
-            curves[name].append(list(_curve(run(seed), volume)))
-            console.print(f"{name}, seed {seed}: {len(curves[name][-1]) - 1} finished")
+            curve = list(_curve(run(seed), volume))
+            curves[name].append(curve)
+            console.print(f"{name}, seed {seed}: {len(curve) - 1} candidates finished")
     told = (
         f"REPLAYED from measurements of {len(table.found)} candidates of {space} "
-        f"({cost:.0f} s at N = {samples}) on {table.plain.best.environment.device}: hypervolume, "
-        f"per cent of the whole space's; median of {seeds} seeds (least to most)"
+        f"({cost:.0f} s at N = {steps[-1]}) on {table.environment.device}: hypervolume, per cent "
+        f"of the whole space's, mean of {seeds} seeds ± standard error, by seconds of evaluation"
     )
     _write(folder, told, curves, budget)
-    _print(told, curves, budget)
+    _print(told, curves, cost)
 
 
 def _measure(
@@ -174,21 +172,15 @@ def _propose_all(store: Store, space: Space, plan: Plan) -> None:
     trees.pop(candidate_id(plain), None)
     store.create_study(
         StudyInfo(
-            plan.study,
-            plan.workload,
-            "grid",
-            0,
-            space.to_json(),
-            ImageWorkload.objectives,
-            plan.options,
-            "",
+            plan.study, plan.workload, "grid", 0, space.to_json(), ImageWorkload.objectives,
+            plan.options, "",
         )
-    )
+    )  # fmt: skip
     for number, (tree, numbers) in enumerate([(plain, ()), *trees.values()]):
         store.propose(plan.study, number, tree, numbers)
 
 
-def _paretoken(table: Table, plan: Plan, budget: float) -> list[Finish]:
+def _paretoken(table: Table, plan: Plan, seed: int, budget: float) -> list[Finish]:
     """A search by paretoken, until it has spent the budget or knows the whole space."""
     workload: Replayed = replaying(table)
     finished: list[Finish] = []
@@ -201,7 +193,7 @@ def _paretoken(table: Table, plan: Plan, budget: float) -> list[Finish]:
 
     with tempfile.TemporaryDirectory() as at, Store.open(f"sqlite:///{at}/s.db") as store:
         try:
-            search(plan, store, watch)
+            search(replace(plan, seed=seed), store, watch)
         except _Enough:
             pass
     return finished
@@ -209,43 +201,48 @@ def _paretoken(table: Table, plan: Plan, budget: float) -> list[Finish]:
 
 def _optuna(table: Table, space: Space, seed: int, budget: float) -> list[Finish]:
     """Optuna by itself: its sampler, its storage, its loop; every proposal is measured."""
-    decisions = Decisions(space.fix("runtime.batch", 1))
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = optuna.samplers.NSGAIISampler(population_size=POPULATION, seed=seed)
-    directions = ["maximize" if wanted.higher else "minimize" for wanted in table.objectives]
-    study = optuna.create_study(directions=directions, sampler=sampler)
+    decisions = Decisions(space)
+    samples = table.rungs[-1]
     finished: list[Finish] = []
     spent = 0.0
-    free = 0  # proposals in a row that failed, which cost nothing here
-    while spent <= budget and free < 200:
-        trial = study.ask()
-        tree = decisions.tree(decisions.decide(lambda point, trial=trial: suggest(trial, point)))
+
+    def objective(trial: optuna.Trial) -> list[float]:
+        nonlocal spent
+
+        def choose(point: Point) -> Any:
+            return trial.suggest_categorical(point.name, range(point.size))
+
+        tree = decisions.tree(decisions.decide(choose))
         one = candidate_id(to_tree(canonical(from_tree(tree))))
         found = table.found[one]
-        spent += found.seconds(table.samples)
-        if found.speed is None or table.samples not in found.quality:
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
-            free += 1
-            continue
-        free = 0
-        own = (*found.quality[table.samples].quantities, *found.speed.quantities)
+        spent += found.seconds(samples)
+        if spent > budget:
+            trial.study.stop()
+            raise optuna.TrialPruned
+        if found.speed is None or samples not in found.quality:
+            raise optuna.TrialPruned
+        finished.append(Finish(spent, one))
+        own = (*found.quality[samples].quantities, *found.speed.quantities)
         values = {quantity.name: quantity.value for quantity in own}
-        study.tell(trial, [values[wanted.name] for wanted in table.objectives])
-        if spent <= budget:
-            finished.append(Finish(spent, one))
+        return [values[wanted.name] for wanted in table.objectives]
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sampler = optuna.samplers.NSGAIISampler(population_size=POPULATION, seed=seed)
+        directions = ["maximize" if wanted.higher else "minimize" for wanted in table.objectives]
+        study = optuna.create_study(directions=directions, sampler=sampler)
+        study.optimize(objective, n_trials=PROPOSALS)
     return finished
 
 
 def _volume(table: Table) -> Callable[[set[str]], float]:
     """The share of the space's hypervolume that candidates have, by the best estimates of all."""
-    plain = table.plain.best.quantities
-    corner = {
-        wanted.name: 0.0 if wanted.higher else 2 * plain[wanted.name].value
-        for wanted in table.objectives
-    }
     best = {one: found.best for one, found in table.found.items() if found.best.state == "done"}
+    corner = {}
+    for wanted in table.objectives:
+        values = [trial.quantities[wanted.name].value for trial in best.values()]
+        corner[wanted.name] = max(values, key=wanted.loss)
     whole = hypervolume(best.values(), table.objectives, corner)
 
     def share(candidates: set[str]) -> float:
@@ -267,25 +264,27 @@ def _curve(
             yield each.seconds, volume(known)
 
 
-def _at(curve: Sequence[tuple[float, float]], seconds: float) -> float:
+def _at(curve: Curve, seconds: float) -> float:
     return max(share for at, share in curve if at <= seconds)
 
 
-def _print(told: str, curves: dict[str, Any], budget: float) -> None:
-    table = Printed("", *(f"{share * budget:.0f} s" for share in SHARES))
+def _print(told: str, curves: dict[str, list[Curve]], cost: float) -> None:
+    heads = (f"{100 * share:.0f} %: {share * cost:.0f} s" for share in SHARES)
+    table = Printed("", *heads)
     for name, runs in curves.items():
         cells = []
         for share in SHARES:
-            seen = [100 * _at(curve, share * budget) for curve in runs]
-            cells.append(f"{np.median(seen):.1f} ({min(seen):.1f} to {max(seen):.1f})")
+            seen = np.array([100 * _at(curve, share * cost) for curve in runs])
+            error = seen.std(ddof=1) / np.sqrt(len(seen)) if len(seen) > 1 else np.nan
+            cells.append(f"{seen.mean():.1f} ± {error:.1f}")
         table.add_row(name, *cells)
-    out = Console(width=180, highlight=False)
+    out = Console(width=120, highlight=False)
     out.print(told, markup=False, soft_wrap=True)
     out.print(table)
 
 
-def _write(folder: Path, told: str, curves: dict[str, Any], budget: float) -> None:
-    """The curves as JSON, and as a page with a picture: medians, and every seed thinly."""
+def _write(folder: Path, told: str, curves: dict[str, list[Curve]], budget: float) -> None:
+    """The curves as JSON, and as a page with a picture: means, and every seed thinly."""
     import plotly.graph_objects as go
 
     document = {"told": told, "budget_seconds": budget, "curves": curves}
@@ -295,14 +294,14 @@ def _write(folder: Path, told: str, curves: dict[str, Any], budget: float) -> No
     grid = np.linspace(0.0, budget, 201)
     for (name, runs), colour in zip(curves.items(), colours, strict=True):
         line = {"color": colour, "width": 1, "shape": "hv"}
-        for curve in runs:
-            seconds, shares = zip(*curve, (budget, curve[-1][1]), strict=True)
+        seen = np.array([[100 * _at(curve, at) for at in grid] for curve in runs])
+        for one in seen:
             figure.add_scatter(
-                x=seconds, y=[100 * share for share in shares], mode="lines", line=line,
-                opacity=0.3, showlegend=False, hoverinfo="skip",
+                x=grid, y=one, mode="lines", line=line, opacity=0.3, showlegend=False,
+                hoverinfo="skip",
             )  # fmt: skip
-        median = [100 * float(np.median([_at(curve, at) for curve in runs])) for at in grid]
-        figure.add_scatter(x=grid, y=median, name=name, mode="lines", line={**line, "width": 3})
+        line = {**line, "width": 3}
+        figure.add_scatter(x=grid, y=seen.mean(axis=0), name=name, mode="lines", line=line)
     figure.update_layout(
         title={"text": told, "font": {"size": 12}}, template="plotly_white",
         xaxis_title="seconds of evaluation", yaxis_title="hypervolume, % of the whole space",
