@@ -26,7 +26,7 @@ _OWN = (
     select(
         TrialRow.candidate_id,
         RungRow.class_id,
-        TrialRow.speed_id,
+        ClassRow.id.label("speed_id"),
         ClassRow.device,
         ClassRow.software,
     )
@@ -132,13 +132,13 @@ def _rungs(all_trials: bool) -> tuple[Select[int, int, int, str, float], Subquer
 
 
 @cache
-def _ahead(objectives: tuple[tuple[bool, bool], ...]) -> Select[int, int | None]:
+def _ahead(objectives: tuple[tuple[bool, bool], ...]) -> Select[int, int]:
     """The classes, at one rung, of who has better values in all of the objectives.
 
     objectives: whether each is a speed, and whether more is better.
     """
     query = (
-        select(RungRow.class_id, TrialRow.speed_id)
+        select(RungRow.class_id, ClassRow.id)
         .join(TrialRow, RungRow.trial_id == TrialRow.id)
         .join(ClassRow, TrialRow.speed_id == ClassRow.id)
         .where(
@@ -156,7 +156,7 @@ def _ahead(objectives: tuple[tuple[bool, bool], ...]) -> Select[int, int | None]
         limit: Any = bindparam(f"value{at}")
         query = query.join(
             mean,
-            (mean.class_id == (TrialRow.speed_id if is_speed else RungRow.class_id))
+            (mean.class_id == (ClassRow.id if is_speed else RungRow.class_id))
             & (mean.name == bindparam(f"name{at}"))
             & (mean.comparable == bindparam(f"as{at}"))
             & (mean.mean > limit if higher else mean.mean < limit),

@@ -55,12 +55,13 @@ class Measurer:
 
     recording_seconds, law_seconds, measured_seconds: spent so far on recording rows of the model
     (once for each store), on law fingerprints and on measuring, by all workers. near_ties:
-    fingerprints that only one of the two grids found to be known.
+    fingerprints that only one of the two grids found to be known. samples: see `Workload.samples`.
     """
 
     def __init__(self, workers: Workers, store: Store, study: str, seed: int, reuse: Reuse) -> None:
         self._workers, self._store, self._study = workers, store, study
         self._seed, self._reuse = seed, reuse
+        self.samples = workers.about.samples
         self._recording: bytes | None = None
         self._recording_turn, self._counting = threading.Lock(), threading.Lock()
         self._barred: dict[str, Failure] = {}
@@ -85,11 +86,6 @@ class Measurer:
     def confirm(self, number: int, tree: Tree, aspect: str, say: Report) -> None:
         """One more observation of one aspect, made to confirm a front."""
         self.ask(number, tree, False, say).observe(aspect, self.samples, fresh=True)
-
-    @property
-    def samples(self) -> int:
-        """The number that quality is judged by, at the last."""
-        return self._workers.about.samples
 
     def bar(self, candidate: str, failure: Failure) -> None:
         """Let nobody evaluate that candidate any more: it would end as this one did."""
@@ -211,19 +207,17 @@ class Asked:
     def _quality_key(self, samples: int) -> str:
         return quality_key(self._keys.quality, self._conditions(samples))
 
+    def _by(self, aspect: str, samples: int) -> dict[str, str]:
+        """What the class of an aspect is looked up by."""
+        return {"key": self._quality_key(samples)} if aspect == "quality" else {"work": self._work}
+
     def _known(self, aspect: str, samples: int) -> BehaviourClass | None:
         """The class that answers, if there is one yet."""
-        store = self._of._store
-        if aspect == "quality":
-            return store.find(aspect, self._place, self._id, key=self._quality_key(samples))
-        return store.find(aspect, self._place, self._id, work=self._work)
+        return self._of._store.find(aspect, self._place, self._id, **self._by(aspect, samples))
 
     def _observed(self, aspect: str, samples: int) -> int:
         """How often that was measured so far, by whichever candidate."""
-        store = self._of._store
-        if aspect == "quality":
-            return store.observations(aspect, self._place, key=self._quality_key(samples))
-        return store.observations(aspect, self._place, work=self._work)
+        return self._of._store.observations(aspect, self._place, **self._by(aspect, samples))
 
     def _quality(self, evaluator: Evaluator, samples: int, nth: int, fresh: bool) -> Found:
         store, report = self._of._store, self._leases.report

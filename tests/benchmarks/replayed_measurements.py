@@ -7,29 +7,97 @@ A candidate has one measurement for each number of samples: asked again, it give
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 
 from paretoken.cache.digest import candidate_id, digest, stable_json
 from paretoken.cache.store import Store
+from paretoken.evaluators.image_workload import ImageWorkload
+from paretoken.search.decisions import Decisions
+from paretoken.search.loop import Plan, search
+from paretoken.search.measuring import Reuse
+from paretoken.search.progress import Progress
 from paretoken.spaces.candidate import from_tree, to_tree
+from paretoken.spaces.canonical import canonical
 from paretoken.spaces.component import Component
 from paretoken.spaces.errors import BadInput, MeasurementFailed
 from paretoken.spaces.plugins import KINDS, Plugins
-from paretoken.spaces.records import Failure, Keys, Measurement, Trial
+from paretoken.spaces.records import Failure, Keys, Measurement, StudyInfo, Trial
 from paretoken.spaces.space import Space
 from paretoken.spaces.workload import Behaviour, Observed, Report, Sampled
 
 NAME = "replayed"
+MOST = 100_000  # writings of candidates that are looked through for different ones
+
+
+class Enough(Exception):
+    """The time or the budget is spent; the study stands as after Ctrl-C."""
 
 
 def study_of(space: Space, samples: int) -> str:
     """The name of the study in which the whole space is measured by so many samples."""
     return f"{digest(stable_json(space.to_json()))[:8]} N={samples}"
+
+
+def measure(
+    store: Store,
+    space: Space,
+    samples: int,
+    options: dict[str, Any],
+    deadline: float,
+    console: Console,
+) -> bool:
+    """Measure every candidate by so many samples, each for itself; whether all are done."""
+    name = study_of(space, samples)
+    plan = Plan(
+        name, "fashion", trials=1, resume=True, confirm=False,
+        reuse=Reuse(observations=1, audit=1.0),  # what equals another is measured all the same
+        options={**options, "samples": samples},
+    )  # fmt: skip
+    if name not in [info.name for info, _ in store.studies()]:
+        _propose_all(store, space, plan)
+    size = store.size(name)
+
+    def watch(moment: Progress) -> None:
+        if moment.finished is not None:
+            console.print(f"{name}: {moment.finished.number + 1} of {size}", end="\r")
+        if time.monotonic() > deadline:
+            raise Enough
+
+    if any(trial.state == "pending" for trial in store.trials(name)):
+        try:
+            search(plan, store, watch)
+        except Enough:
+            return False
+    return True
+
+
+def _propose_all(store: Store, space: Space, plan: Plan) -> None:
+    """A study of every candidate that the space has, none of them measured."""
+    decisions = Decisions(space)
+    if decisions.count > MOST:
+        raise BadInput(f"{decisions.count} candidates: narrow the space with --set.")
+    trees = {}
+    for index in range(decisions.count):
+        numbers = decisions.nth(index)
+        tree = to_tree(canonical(from_tree(decisions.tree(numbers))))
+        trees.setdefault(candidate_id(tree), (tree, numbers))
+    plain = to_tree(canonical(from_tree({"runtime": {"is": "runtimes/local", "batch": 1}})))
+    trees.pop(candidate_id(plain), None)
+    store.create_study(
+        StudyInfo(
+            plan.study, plan.workload, "grid", 0, space.to_json(), ImageWorkload.objectives,
+            plan.options, "",
+        )
+    )  # fmt: skip
+    for number, (tree, numbers) in enumerate([(plain, ()), *trees.values()]):
+        store.propose(plan.study, number, tree, numbers)
 
 
 @dataclass(frozen=True)

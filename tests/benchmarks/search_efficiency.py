@@ -31,25 +31,21 @@ from typing import Annotated, Any
 import numpy as np
 import optuna
 import typer
-from replayed_measurements import NAME, Replayed, Table, replaying, study_of
+from replayed_measurements import NAME, Enough, Replayed, Table, measure, replaying
 from rich.console import Console
 from rich.table import Table as Printed
 
 from paretoken.cache.digest import candidate_id
 from paretoken.cache.front import hypervolume
 from paretoken.cache.store import Store
-from paretoken.evaluators.image_workload import ImageWorkload
 from paretoken.search.decisions import Decisions, Point
 from paretoken.search.loop import Plan, search
-from paretoken.search.measuring import Reuse
 from paretoken.search.progress import Progress
 from paretoken.search.rungs import parse
 from paretoken.spaces.candidate import from_tree, to_tree
 from paretoken.spaces.canonical import canonical
-from paretoken.spaces.records import StudyInfo
 from paretoken.spaces.space import Space, load, parse_setting
 
-MOST = 100_000  # writings of candidates that are looked through for different ones
 POPULATION = 12  # of Optuna's NSGA-II as of ours: its default of 50 would be random here
 PROPOSALS = 2000  # of Optuna at most: a proposal that failed costs nothing here
 SHARES = (0.05, 0.1, 0.25, 0.5)  # of the seconds that the whole space takes, where the table looks
@@ -64,10 +60,6 @@ class Finish:
 
 
 Curve = list[tuple[float, float]]  # seconds, share of the whole hypervolume
-
-
-class _Enough(Exception):
-    """The time or the budget is spent; the study stands as after Ctrl-C."""
 
 
 def main(
@@ -93,7 +85,7 @@ def main(
     deadline = time.monotonic() + 60 * minutes
     with Store.open(f"sqlite:///{folder}/measured.db") as store:
         for samples in steps:
-            if not _measure(store, narrowed, samples, options, deadline, console):
+            if not measure(store, narrowed, samples, options, deadline, console):
                 console.print("time is up: run the same command again", markup=False)
                 raise typer.Exit(3)
         table = Table(store, narrowed, steps)
@@ -125,61 +117,6 @@ def main(
     _print(told, curves, cost)
 
 
-def _measure(
-    store: Store,
-    space: Space,
-    samples: int,
-    options: dict[str, Any],
-    deadline: float,
-    console: Console,
-) -> bool:
-    """Measure every candidate by so many samples, each for itself; whether all are done."""
-    name = study_of(space, samples)
-    plan = Plan(
-        name, "fashion", trials=1, resume=True, confirm=False,
-        reuse=Reuse(observations=1, audit=1.0),  # what equals another is measured all the same
-        options={**options, "samples": samples},
-    )  # fmt: skip
-    if name not in [info.name for info, _ in store.studies()]:
-        _propose_all(store, space, plan)
-    size = store.size(name)
-
-    def watch(moment: Progress) -> None:
-        if moment.finished is not None:
-            console.print(f"{name}: {moment.finished.number + 1} of {size}", end="\r")
-        if time.monotonic() > deadline:
-            raise _Enough
-
-    if any(trial.state == "pending" for trial in store.trials(name)):
-        try:
-            search(plan, store, watch)
-        except _Enough:
-            return False
-    return True
-
-
-def _propose_all(store: Store, space: Space, plan: Plan) -> None:
-    """A study of every candidate that the space has, none of them measured."""
-    decisions = Decisions(space)
-    if decisions.count > MOST:
-        raise typer.BadParameter(f"{decisions.count} candidates: narrow the space with --set.")
-    trees = {}
-    for index in range(decisions.count):
-        numbers = decisions.nth(index)
-        tree = to_tree(canonical(from_tree(decisions.tree(numbers))))
-        trees.setdefault(candidate_id(tree), (tree, numbers))
-    plain = to_tree(canonical(from_tree({"runtime": {"is": "runtimes/local", "batch": 1}})))
-    trees.pop(candidate_id(plain), None)
-    store.create_study(
-        StudyInfo(
-            plan.study, plan.workload, "grid", 0, space.to_json(), ImageWorkload.objectives,
-            plan.options, "",
-        )
-    )  # fmt: skip
-    for number, (tree, numbers) in enumerate([(plain, ()), *trees.values()]):
-        store.propose(plan.study, number, tree, numbers)
-
-
 def _paretoken(table: Table, plan: Plan, seed: int, budget: float) -> list[Finish]:
     """A search by paretoken, until it has spent the budget or knows the whole space."""
     workload: Replayed = replaying(table)
@@ -187,14 +124,14 @@ def _paretoken(table: Table, plan: Plan, seed: int, budget: float) -> list[Finis
 
     def watch(moment: Progress) -> None:
         if workload.spent > budget:
-            raise _Enough
+            raise Enough
         if moment.finished is not None and moment.finished.state == "done":
             finished.append(Finish(workload.spent, moment.finished.candidate_id))
 
     with tempfile.TemporaryDirectory() as at, Store.open(f"sqlite:///{at}/s.db") as store:
         try:
             search(replace(plan, seed=seed), store, watch)
-        except _Enough:
+        except Enough:
             pass
     return finished
 
