@@ -22,12 +22,13 @@ Rungs = tuple[int, ...]
 def parse(text: str) -> Rungs:
     """The rungs in "125,500,1000"; raises BadValue."""
     try:
-        return checked([int(part) for part in text.split(",")] if text.strip() else [])
+        numbers = [int(part) for part in text.split(",")] if text.strip() else []
     except ValueError as error:
         raise BadValue(
             "--rungs is whole numbers with commas between them, such as 125,500,1000; not "
             f"{text!r}."
         ) from error
+    return checked(numbers)
 
 
 def checked(rungs: Sequence[int]) -> Rungs:
