@@ -48,7 +48,7 @@ from paretoken.spaces.space import Space, load, parse_setting
 
 POPULATION = 12  # of Optuna's NSGA-II as of ours: its default of 50 would be random here
 PROPOSALS = 2000  # of Optuna at most: a proposal that failed costs nothing here
-SHARES = (0.05, 0.1, 0.25, 0.5)  # of the seconds that the whole space takes, where the table looks
+SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)  # of the seconds that the whole space takes, where the table looks
 
 
 @dataclass(frozen=True)
