@@ -1,6 +1,6 @@
 """What a search finds for its seconds: with rungs, without, at random, and plain Optuna.
 
-    python tests/benchmarks/search_efficiency.py --folder build/efficiency --set decoder.window=8,16
+    python tests/benchmarks/search_efficiency.py --folder build/efficiency --rungs 125,1000
 
 Twenty searches on a real model cost too much, so this REPLAYS MEASURED VALUES. First every
 candidate of a finite, narrowed space is measured once at each rung, by paretoken, into a store;
@@ -48,7 +48,7 @@ from paretoken.spaces.space import Space, load, parse_setting
 
 POPULATION = 12  # of Optuna's NSGA-II as of ours: its default of 50 would be random here
 PROPOSALS = 2000  # of Optuna at most: a proposal that failed costs nothing here
-SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)  # of the seconds that the whole space takes, where the table looks
+SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)  # of the seconds of the whole space, for the table
 
 
 @dataclass(frozen=True)
