@@ -18,7 +18,7 @@ from paretoken.spaces.objectives import Objective
 from paretoken.spaces.records import Quantity
 
 # Two values differ significantly beyond so many standard deviations of their difference.
-_SIGNIFICANT = 2.0
+SIGNIFICANT = 2.0
 
 
 class Point(Protocol):
@@ -157,5 +157,5 @@ class _Rivals(Generic[P]):
         for losses, spreads, (loss, spread) in zip(self._losses, self._spreads, own, strict=False):
             lead = loss - losses
             dominates &= lead >= 0
-            clear |= lead > _SIGNIFICANT * np.sqrt(spreads**2 + spread**2)
+            clear |= lead > SIGNIFICANT * np.sqrt(spreads**2 + spread**2)
         return bool((dominates & clear).any())

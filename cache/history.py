@@ -36,8 +36,8 @@ def history(session: Session, study_id: int, reference: Mapping[str, float]) -> 
     """The hypervolume of the study's two-objective front after each trial, in number order.
 
     reference: by objective name, in the objective's unit, as in `front.hypervolume`. The values
-    are today's class means. A finished trial without a point adds nothing, failed ones are not
-    listed.
+    are today's class means. A finished trial without a point adds nothing; stopped and failed
+    ones are not listed.
     """
     objectives = objectives_of(session, study_id)[:2]
     if len(objectives) < 2:

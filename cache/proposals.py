@@ -1,4 +1,4 @@
-"""A trial's life: proposed, then done or failed, once."""
+"""A trial's life: proposed, perhaps measured at rungs, then done, stopped or failed, once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from paretoken.cache import points
 from paretoken.cache.bulk import insert_if_new, insert_rows
 from paretoken.cache.clock import now
 from paretoken.cache.digest import candidate_id as digest_of
-from paretoken.cache.schema import CandidateRow, FailureRow, StudyRow, TrialRow
+from paretoken.cache.schema import CandidateRow, FailureRow, RungRow, StudyRow, TrialRow
 from paretoken.cache.studies import study_row
 from paretoken.spaces.errors import BadInput
 from paretoken.spaces.records import Failure
@@ -74,6 +74,30 @@ def finish(
     }
     session.connection().execute(_DONE, settled)
     points.place(session, study_id, {number: trial_id})
+
+
+def reach(
+    session: Session,
+    study: str,
+    number: int,
+    samples: int,
+    quality_class_id: int,
+    speed_class_id: int,
+    origin: Mapping[str, str],
+) -> None:
+    """A pending trial was measured with few samples; others may be compared with it from now on."""
+    trial = _pending(session, study, number)
+    trial.speed_id, trial.origins = speed_class_id, {"speed": origin["speed"]}
+    session.add(
+        RungRow(
+            trial_id=trial.id, samples=samples, class_id=quality_class_id, origin=origin["quality"]
+        )
+    )
+
+
+def stop(session: Session, study: str, number: int) -> None:
+    """A pending trial is measured no further than at its last rung."""
+    _pending(session, study, number).state = "stopped"
 
 
 def fail(session: Session, study: str, number: int, failure: Failure) -> None:

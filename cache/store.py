@@ -22,6 +22,7 @@ from paretoken.cache.front import pareto_front
 from paretoken.cache.history import Moment, history
 from paretoken.cache.observations import read_measurements
 from paretoken.cache.pooling import record
+from paretoken.cache.rungs import beaten
 from paretoken.cache.schema import ExportRow, MeasurementRow, TrialRow
 from paretoken.cache.studies import (
     all_studies,
@@ -186,6 +187,35 @@ class Store:
         """
         with self._database.writing() as session:
             proposals.finish(session, study, number, quality_class_id, speed_class_id, origin)
+
+    def reach(
+        self,
+        study: str,
+        number: int,
+        samples: int,
+        quality_class_id: int,
+        speed_class_id: int,
+        origin: Mapping[str, str],
+    ) -> None:
+        """A pending trial was measured at a rung of so many samples; origin: as in `finish`."""
+        with self._database.writing() as session:
+            proposals.reach(
+                session, study, number, samples, quality_class_id, speed_class_id, origin
+            )
+
+    def beaten(self, study: str, number: int, samples: int) -> bool:
+        """Whether, by what a trial showed at a rung, more samples would not bring it to the front.
+
+        That is: another candidate is better in every objective at the same rung, beyond noise.
+        """
+        with self._database.reading() as session:
+            row = study_row(session, study)
+            return beaten(session, row.id, number, samples, study_objectives(row))
+
+    def stop(self, study: str, number: int) -> None:
+        """A pending trial is measured no further than at its last rung."""
+        with self._database.writing() as session:
+            proposals.stop(session, study, number)
 
     def fail(self, study: str, number: int, failure: Failure) -> None:
         """A pending trial has failed, and this is why."""

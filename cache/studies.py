@@ -17,7 +17,7 @@ from paretoken.spaces.errors import BadInput, BadValue, UnknownName
 from paretoken.spaces.objectives import Objective
 from paretoken.spaces.records import StudyInfo
 
-STATES = ("done", "failed", "pending")
+STATES = ("done", "stopped", "failed", "pending")
 _STUDY = select(StudyRow).where(StudyRow.name == bindparam("name"))
 _WANTED = select(StudyRow.id, StudyRow.objectives).where(StudyRow.name == bindparam("name"))
 
@@ -46,6 +46,7 @@ def insert_study(session: Session, info: StudyInfo) -> None:
             space=info.space,
             objectives=[asdict(objective) for objective in info.objectives],
             options=info.options,
+            rungs=list(info.rungs),
             created=info.created or now(),
         )
     )
@@ -79,6 +80,7 @@ def study_info(row: StudyRow) -> StudyInfo:
         objectives=_objectives(row.objectives),
         options=row.options,
         created=row.created,
+        rungs=tuple(row.rungs),
     )
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Select, Subquery, bindparam, func, select,
 from sqlalchemy.orm import Session, aliased
 
 from paretoken.cache.classes import read_means
+from paretoken.cache.rungs import read_rungs
 from paretoken.cache.schema import (
     CandidateRow,
     ClassRow,
@@ -40,7 +41,7 @@ def read_trials(
     objectives: Iterable[Objective],
     numbers: Collection[int] | None = None,
 ) -> list[Trial]:
-    """The trials of a study in number order, in two queries however many there are.
+    """The trials of a study in number order, in a few queries however many there are.
 
     numbers: only these, all by default. Their speed-up is known where trial 0 is among them.
     """
@@ -50,6 +51,7 @@ def read_trials(
         read_means(session, used, asked).items()
     )
     rows = session.connection().execute(query, asked)
+    rungs = read_rungs(session, study_id, numbers)
     speedups = Speedups(objectives)
     trials: dict[int, Trial] = {}
     for number, candidate_id, json, drawn, state, origins, quality_id, speed_id, *rest in rows:
@@ -75,6 +77,7 @@ def read_trials(
             environment=environment,
             fresh={aspect: count for aspect, count in fresh.items() if count is not None},
             seconds={aspect: mean for aspect, mean in seconds.items() if mean is not None},
+            rungs=rungs.get(number, ()),
         )
     return list(trials.values())
 

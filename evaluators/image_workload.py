@@ -30,7 +30,7 @@ from paretoken.evaluators.metrics.extractors import Extractor
 from paretoken.evaluators.metrics.features import extract
 from paretoken.evaluators.metrics.quality import OBJECTIVES, quality
 from paretoken.evaluators.metrics.reference import Reference
-from paretoken.evaluators.metrics.spread import Calibration
+from paretoken.evaluators.metrics.spread import SETS, Calibration, check_disjoint
 from paretoken.evaluators.models.image_target import ImageTarget
 from paretoken.evaluators.models.llamagen import Transformer
 from paretoken.evaluators.models.vq import Tokenizer, to_uint8
@@ -74,12 +74,10 @@ class ImageWorkload:
     ) -> None:
         self._transformer, self._device = transformer, device
         self._tokenizer = tokenizer.to(device).eval().requires_grad_(False)
-        self._samples, self._batch = samples, batch
+        self.samples, self._batch = samples, batch
         self._extractor, self._reference = extractor, reference
         self._calibration = calibration
-        if calibration is not None:
-            for name in OBJECTIVES:  # refuse a number of samples without a spread before all work
-                calibration.std(name, samples, 0.0)
+        self.check_samples(samples)
         # The grid is no weight, but the same weights on another grid are another model.
         self._identity = _digest(transformer, tokenizer) + f" {transformer.config.length}"
         self._geometry = Geometry(
@@ -93,6 +91,14 @@ class ImageWorkload:
     def plain(self) -> Component:
         """Plain decoding at temperature 1 and the batch that speed is measured at."""
         return self._at_batch(from_tree({}))
+
+    def check_samples(self, samples: int) -> None:
+        """Refuse a number of samples that would have no spread, before all work."""
+        if self._calibration is None:
+            check_disjoint(samples)
+            return
+        for name in OBJECTIVES:
+            self._calibration.std(name, samples, 0.0)
 
     def context(self) -> Mapping[str, Any]:
         return {"model": self._identity, "classes": self._transformer.config.classes}
@@ -119,7 +125,7 @@ class ImageWorkload:
         law = law_of(decoder, candidate.sampling, self._geometry_on_cpu, self._rows[1])
         tree = to_tree(candidate)
         dtype = str(self._dtype(candidate)).removeprefix("torch.")
-        conditions: dict[str, Any] = {"samples": self._samples}
+        conditions: dict[str, Any] = {}
         if self._reference is not None:
             conditions["extractor"] = self._reference.extractor
             conditions["reference"] = self._reference.digest
@@ -135,16 +141,15 @@ class ImageWorkload:
             seconds=time.perf_counter() - begun,
         )
 
-    def sample(self, candidate: Component, seed: int, report: Report) -> Sampled:
-        """Tokens of `samples` images, classes in turn."""
+    def sample(self, candidate: Component, samples: int, seed: int, report: Report) -> Sampled:
+        """Tokens of so many images, classes in turn."""
         self._judges()
         begun = time.perf_counter()
-        wanted = self._samples
-        batch = self._batch_of(candidate, wanted)
+        batch = self._batch_of(candidate, samples)
         report("preparing", 0.0)
         decoding = self._decoding(candidate, batch, seed)
         tokens, trace = decoding.run(
-            self._classes(wanted),
+            self._classes(samples),
             0,
             lambda done, of: report(f"quality: {done} of {of} images", 0.9 * done / of),
         )
@@ -160,8 +165,8 @@ class ImageWorkload:
         images = self._pixels(torch.from_numpy(sampled.tokens))
         features = extract(images, extractor)
         report("quality: distances", 0.97)
-        # Without a calibration the spread comes from disjoint sets, each a quarter of the images.
-        sets = [features] if self._calibration else features.split(self._samples // 4)
+        # Without a calibration the spread comes from disjoint sets.
+        sets = [features] if self._calibration else features.split(len(images) // SETS)
         quantities = quality(sets, reference, self._calibration)
         forwards, _ = mean_and_error(trace.forwards.tolist())
         detail = {

@@ -1,7 +1,8 @@
 """Answers: what an algorithm is told of a trial that has ended.
 
 Losses compare on one kind of device only, the one where speeds are timed now. Of a trial that was
-timed elsewhere an algorithm learns that it was proposed, and no more.
+timed elsewhere an algorithm learns that it was proposed, and no more. Nor do unequal numbers of
+samples compare: in a study with rungs every loss is that of the first one, which all have reached.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ def answer(
     trial: Trial, objectives: tuple[Objective, ...], here: Environment
 ) -> tuple[Losses | None, str]:
     """Its losses, or the reason for having none."""
-    if trial.state != "done":
+    if trial.state not in ("done", "stopped"):
         return None, trial.failure.reason if trial.failure else "failed"
     if trial.environment is not None and trial.environment.device != here.device:
         return None, "another-device"
-    return tuple(o.loss(trial.quantities[o.name].value) for o in objectives), ""
+    first = trial.rungs[0].quantities if trial.rungs else {}
+    known = {**trial.quantities, **first}
+    return tuple(o.loss(known[o.name].value) for o in objectives), ""
 
 
 def told(trial: Trial, objectives: tuple[Objective, ...], here: Environment) -> Told:

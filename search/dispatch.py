@@ -197,8 +197,10 @@ class _Borrowed:
     def identify(self, tree: Tree, recording: bytes) -> Identified:
         return self._place.identify(self._report, self._deadline, tree, recording)
 
-    def sample(self, tree: Tree, seed: int, said: Mapping[str, Any], report: Report) -> Emitted:
-        found: Emitted = self._call("sample", tree, seed, dict(said))
+    def sample(
+        self, tree: Tree, samples: int, seed: int, said: Mapping[str, Any], report: Report
+    ) -> Emitted:
+        found: Emitted = self._call("sample", tree, samples, seed, dict(said))
         return found
 
     def judge(self, report: Report) -> Observed:

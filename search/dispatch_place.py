@@ -65,7 +65,9 @@ class Place:
         made = remote(max_restarts=0, max_task_retries=0, concurrency_groups={"watch": 1}, **taken)(
             Worker
         )
-        self._actor = made.remote(self._info.workload, options, share.cpus, self._memory)
+        self._actor = made.remote(
+            self._info.workload, options, self._info.rungs, share.cpus, self._memory
+        )
         self._opening = self._actor.call.remote("about")
         self._recording = None
 

@@ -34,13 +34,21 @@ class Answer:
 class Worker:
     """One loaded workload on one share of a machine, for its life.
 
-    threads: of PyTorch. memory: bytes that the process may allocate, 0 for no limit.
+    rungs: see `Local.open`. threads: of PyTorch. memory: bytes that the process may allocate, 0 for
+    no limit.
     """
 
-    def __init__(self, workload: str, options: Mapping[str, Any], threads: int, memory: int):
+    def __init__(
+        self,
+        workload: str,
+        options: Mapping[str, Any],
+        rungs: tuple[int, ...],
+        threads: int,
+        memory: int,
+    ):
         for library in ("OMP", "MKL", "OPENBLAS"):  # each reads this once, when it is loaded
             os.environ[f"{library}_NUM_THREADS"] = str(threads)
-        self._workload, self._options = workload, options
+        self._workload, self._options, self._rungs = workload, options, rungs
         self._local: Local | None = None
         self._recording = b""
         self._moment = ("loading the model", 0.0)
@@ -77,8 +85,8 @@ class Worker:
             self._recording = recording
         return self._opened.identify(tree, self._recording)
 
-    def _sample(self, tree: Tree, seed: int, said: Mapping[str, Any]) -> Emitted:
-        return self._opened.sample(tree, seed, said, self._report)
+    def _sample(self, tree: Tree, samples: int, seed: int, said: Mapping[str, Any]) -> Emitted:
+        return self._opened.sample(tree, samples, seed, said, self._report)
 
     def _judge(self) -> Observed:
         return self._opened.judge(self._report)
@@ -89,7 +97,7 @@ class Worker:
     @property
     def _opened(self) -> Local:
         if self._local is None:
-            self._local = Local.open(self._workload, self._options)
+            self._local = Local.open(self._workload, self._options, self._rungs)
         return self._local
 
     def _report(self, phase: str, share: float) -> None:

@@ -7,7 +7,7 @@ another one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -24,12 +24,16 @@ from paretoken.spaces.workload import Observed, Report, Sampled, Workload
 
 @dataclass(frozen=True)
 class About:
-    """What an opened workload says of itself. plain: the canonical tree of plain decoding."""
+    """What an opened workload says of itself.
+
+    plain: the canonical tree of plain decoding. samples: the number that quality is judged by.
+    """
 
     objectives: tuple[Objective, ...]
     environment: Environment
     context: Mapping[str, Any]
     plain: Tree
+    samples: int
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,9 @@ class Evaluator(Protocol):
     def identify(self, tree: Tree, recording: bytes) -> Identified:
         """What a candidate does on the recorded rows."""
 
-    def sample(self, tree: Tree, seed: int, said: Mapping[str, Any], report: Report) -> Emitted:
+    def sample(
+        self, tree: Tree, samples: int, seed: int, said: Mapping[str, Any], report: Report
+    ) -> Emitted:
         """Sample, and keep it for `judge`. said: what the tokens mean something together with."""
 
     def judge(self, report: Report) -> Observed:
@@ -89,15 +95,19 @@ class Local:
         self.environment = workload.environment
 
     @classmethod
-    def open(cls, name: str, options: Mapping[str, Any]) -> Local:
-        """Load model and data of the workload of that name."""
-        return cls(KINDS["workloads"].load(name).open(**options))
+    def open(cls, name: str, options: Mapping[str, Any], rungs: Iterable[int] = ()) -> Local:
+        """Load model and data of the workload of that name, able to judge at these rungs too."""
+        workload = KINDS["workloads"].load(name).open(**options)
+        for samples in rungs:
+            workload.check_samples(samples)
+        return cls(workload)
 
     def about(self) -> About:
         """What the workload is."""
         workload = self._workload
         plain = to_tree(canonical(workload.plain()))
-        return About(workload.objectives, workload.environment, dict(workload.context()), plain)
+        context = dict(workload.context())
+        return About(workload.objectives, workload.environment, context, plain, workload.samples)
 
     def record(self) -> bytes:
         return self._workload.record()
@@ -110,8 +120,10 @@ class Local:
             raise MeasurementFailed("nan", f"what the candidate does: {error}") from error
         return Identified(found, behaviour.context, behaviour.conditions, behaviour.runtime)
 
-    def sample(self, tree: Tree, seed: int, said: Mapping[str, Any], report: Report) -> Emitted:
-        self._sampled = sampled = self._workload.sample(from_tree(tree), seed, report)
+    def sample(
+        self, tree: Tree, samples: int, seed: int, said: Mapping[str, Any], report: Report
+    ) -> Emitted:
+        self._sampled = sampled = self._workload.sample(from_tree(tree), samples, seed, report)
         tokens = transcript(sampled.tokens, of=said)
         return Emitted(tokens, transcript(*sampled.trace), sampled.seconds)
 

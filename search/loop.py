@@ -23,6 +23,7 @@ from paretoken.search.decisions import Decisions
 from paretoken.search.in_flight import InFlight
 from paretoken.search.measuring import Measurer, Reuse
 from paretoken.search.progress import Progress, Watcher
+from paretoken.search.rungs import Rungs, check_last, checked, same_rungs
 from paretoken.search.running import Running
 from paretoken.search.trying import Trying
 from paretoken.search.workers import Cluster, InProcess, Workers
@@ -40,6 +41,7 @@ class Plan:
     trials: candidates in all, plain decoding included; repeated proposals are not counted.
     minutes: for this call; no candidate is begun after it. reuse: when the store answers instead of
     a measurement. confirm: whether the front is measured afresh at the end, within the minutes.
+    rungs: rising numbers of samples, the last the study's own; a resumed study has its own.
     cluster: who measures, several candidates at a time; this process alone where there is none.
     """
 
@@ -55,6 +57,7 @@ class Plan:
     resume: bool = False
     reuse: Reuse = field(default_factory=Reuse)
     confirm: bool = True
+    rungs: Rungs = ()
     cluster: Cluster | None = None
 
 
@@ -82,6 +85,7 @@ def search(plan: Plan, store: Store, watch: Watcher) -> Outcome:
     """
     deadline = time.monotonic() + 60 * plan.minutes if plan.minutes else None
     info = store.study(plan.study) if plan.resume else _new_study(plan, store)
+    same_rungs(info, plan.rungs)
     trials = store.trials(info.name) if plan.resume else []
     if trials and trials[0].failure is not None:
         raise MeasurementFailed(
@@ -91,6 +95,7 @@ def search(plan: Plan, store: Store, watch: Watcher) -> Outcome:
         )
     workers = _workers(plan, info, trials, watch)
     try:
+        check_last(info.rungs, workers.about.samples)
         info = replace(info, objectives=info.objectives or workers.about.objectives)
         study = Running(info, store, watch, plan.trials, deadline, plan.confirm)
         return _search(plan, store, study, trials, workers)
@@ -193,5 +198,13 @@ def _new_study(plan: Plan, store: Store) -> StudyInfo:
     if "batch" in plan.options:
         space = space.fix("runtime.batch", plan.options["batch"])
     return StudyInfo(
-        plan.study, plan.workload, plan.algorithm, plan.seed, space.to_json(), (), plan.options, ""
+        plan.study,
+        plan.workload,
+        plan.algorithm,
+        plan.seed,
+        space.to_json(),
+        (),
+        plan.options,
+        "",
+        checked(plan.rungs),
     )

@@ -11,6 +11,7 @@ import random
 import threading
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from paretoken.cache.digest import candidate_id, digest
 from paretoken.cache.fingerprint import cost_key, quality_key
@@ -54,39 +55,37 @@ class Measurer:
 
     recording_seconds, law_seconds, measured_seconds: spent so far on recording rows of the model
     (once for each store), on law fingerprints and on measuring, by all workers. near_ties:
-    fingerprints that only one of the two grids found to be known.
+    fingerprints that only one of the two grids found to be known. samples: see `Workload.samples`.
     """
 
     def __init__(self, workers: Workers, store: Store, study: str, seed: int, reuse: Reuse) -> None:
         self._workers, self._store, self._study = workers, store, study
         self._seed, self._reuse = seed, reuse
+        self.samples = workers.about.samples
         self._recording: bytes | None = None
         self._recording_turn, self._counting = threading.Lock(), threading.Lock()
         self._barred: dict[str, Failure] = {}
         self.recording_seconds = self.law_seconds = self.measured_seconds = 0.0
         self.near_ties = 0
 
-    def measure(self, number: int, tree: Tree, resumed: bool, say: Report) -> dict[str, Found]:
-        """Both aspects of trial `number`. resumed: it was begun before, and perhaps measured.
+    def ask(self, number: int, tree: Tree, resumed: bool, say: Report) -> Asked:
+        """Trial `number`, to be asked for its numbers.
 
-        say: told (phase, share) meanwhile.
+        resumed: it was begun before, and perhaps measured. say: told (phase, share) meanwhile.
         """
-        asked = self._asked(number, tree, say)
-        found = {}
-        for aspect in ("quality", "speed"):
-            dice = random.Random(f"{self._seed} {number} {aspect}")
-            known = asked.known(aspect)
-            # What a killed process measured for this trial is not measured again.
-            own = resumed and known is not None and asked.id in known.candidates
-            if known is not None and (own or self._reuse.answers(asked.observed(aspect), dice)):
-                found[aspect] = Found(known.id, "measured" if own else asked.level(resumed))
-            else:
-                found[aspect] = asked.observe(aspect, fresh=False)
-        return found
+        identity = candidate_id(tree)
+        self.check_barred(identity)
+        recording = self._recorded(say)
+        with self._workers.borrow("law", say) as evaluator:
+            begun = time.monotonic()
+            what = evaluator.identify(tree, recording)
+        keys = self._store.identify(identity, what.fingerprint)
+        self.spent(law=time.monotonic() - begun, near_ties=keys.near_tie)
+        return Asked(self, number, tree, identity, what, keys, resumed, say)
 
     def confirm(self, number: int, tree: Tree, aspect: str, say: Report) -> None:
         """One more observation of one aspect, made to confirm a front."""
-        self._asked(number, tree, say).observe(aspect, fresh=True)
+        self.ask(number, tree, False, say).observe(aspect, self.samples, fresh=True)
 
     def bar(self, candidate: str, failure: Failure) -> None:
         """Let nobody evaluate that candidate any more: it would end as this one did."""
@@ -103,18 +102,6 @@ class Measurer:
             self.law_seconds += law
             self.measured_seconds += measured
             self.near_ties += near_ties
-
-    def _asked(self, number: int, tree: Tree, say: Report) -> _Asked:
-        identity = candidate_id(tree)
-        self.check_barred(identity)
-        recording = self._recorded(say)
-        with self._workers.borrow("law", say) as evaluator:
-            begun = time.monotonic()
-            what = evaluator.identify(tree, recording)
-        keys = self._store.identify(identity, what.fingerprint)
-        self.spent(law=time.monotonic() - begun, near_ties=keys.near_tie)
-        alone = "" if self._reuse.share else f"{self._study} {number}"
-        return _Asked(self, tree, identity, what, keys, alone, say)
 
     def _recorded(self, say: Report) -> bytes:
         """The rows that decoders are compared on: the store's, or recorded now."""
@@ -133,69 +120,63 @@ class Measurer:
             return self._recording
 
 
-class _Asked:
-    """A candidate with its keys, ready to be looked up and measured."""
+class Asked:
+    """A candidate with its keys, ready to be looked up and measured: by one thread."""
 
     def __init__(
         self,
         measurer: Measurer,
+        number: int,
         tree: Tree,
         identity: str,
         what: Identified,
         keys: Keys,
-        alone: str,
+        resumed: bool,
         say: Report,
     ) -> None:
-        self._of, self._tree, self.id = measurer, tree, identity
-        self._what, self._keys = what, keys
+        self._of, self._number, self._tree, self._id = measurer, number, tree, identity
+        self._what, self._keys, self._resumed = what, keys, resumed
         # Where nothing is shared, every trial has classes of its own.
+        alone = "" if measurer._reuse.share else f"{measurer._study} {number}"
         self._work = digest("alone", keys.work, alone) if alone else keys.work
-        conditions = {**what.conditions, "alone": alone} if alone else what.conditions
-        self._conditions, self._alone = conditions, alone
-        self._quality_key = quality_key(keys.quality, conditions)
+        self._alone = alone
         self._place = measurer._workers.about.environment  # where speeds are timed
         self._leases = Leases(measurer._store, say)
+        self._found: dict[tuple[str, int], Found] = {}
 
-    def level(self, resumed: bool) -> str:
-        """Which level answers: a candidate that nobody proposed before is known by its law only."""
-        return "canonical" if self._keys.known and not resumed else "law"
+    def find(self, aspect: str, samples: int = 0) -> Found:
+        """The class of one aspect, measured where the store cannot answer; the same ever after.
 
-    def known(self, aspect: str) -> BehaviourClass | None:
-        """The class that answers, if there is one yet."""
-        store = self._of._store
-        if aspect == "quality":
-            return store.find(aspect, self._place, self.id, key=self._quality_key)
-        return store.find(aspect, self._place, self.id, work=self._work)
+        samples: of a quality.
+        """
+        if (aspect, samples) not in self._found:
+            self._found[aspect, samples] = self._look(aspect, samples)
+        return self._found[aspect, samples]
 
-    def observed(self, aspect: str) -> int:
-        """How often that was measured so far, by whichever candidate."""
-        store = self._of._store
-        if aspect == "quality":
-            return store.observations(aspect, self._place, key=self._quality_key)
-        return store.observations(aspect, self._place, work=self._work)
-
-    def observe(self, aspect: str, fresh: bool) -> Found:
+    def observe(self, aspect: str, samples: int, fresh: bool) -> Found:
         """Measure once; if somebody else is doing just that, wait for it and take it."""
-        what = self._quality_key if aspect == "quality" else self._work
+        what = self._quality_key(samples) if aspect == "quality" else self._work
         where = "" if aspect == "quality" else f"{self._place.device} {self._place.software} "
         # The n-th observation of one behaviour is one piece of work, whoever wants it.
-        nth = self.observed(aspect)
+        nth = self._observed(aspect, samples)
         lease = f"{aspect} {where}{what} {nth}"
 
         def of_another() -> Found | None:
-            now = self.known(aspect)
-            seen = now is not None and self.observed(aspect) > nth
-            return Found(now.id, self.level(False)) if now is not None and seen else None
+            now = self._known(aspect, samples)
+            seen = now is not None and self._observed(aspect, samples) > nth
+            return Found(now.id, self._level(False)) if now is not None and seen else None
 
         found = self._leases.take(lease, aspect, of_another)
         if found is not None:
             return found
         try:
-            self._of.check_barred(self.id)  # since we asked for the lease
+            self._of.check_barred(self._id)  # since we asked for the lease
             with self._of._workers.borrow(aspect, self._leases.report) as evaluator:
                 begun = time.monotonic()
-                measure = self._quality if aspect == "quality" else self._speed
-                found = measure(evaluator, nth, fresh)
+                if aspect == "quality":
+                    found = self._quality(evaluator, samples, nth, fresh)
+                else:
+                    found = self._speed(evaluator, fresh)
         except BaseException:
             self._leases.end(lease, "failed")
             raise
@@ -203,25 +184,60 @@ class _Asked:
         self._of.spent(measured=time.monotonic() - begun)
         return found
 
-    def _quality(self, evaluator: Evaluator, nth: int, fresh: bool) -> Found:
+    def _look(self, aspect: str, samples: int) -> Found:
+        dice = random.Random(f"{self._of._seed} {self._number} {aspect}")
+        known = self._known(aspect, samples)
+        # What a killed process measured for this trial is not measured again.
+        own = self._resumed and known is not None and self._id in known.candidates
+        if known is not None and (
+            own or self._of._reuse.answers(self._observed(aspect, samples), dice)
+        ):
+            return Found(known.id, "measured" if own else self._level(self._resumed))
+        return self.observe(aspect, samples, fresh=False)
+
+    def _level(self, resumed: bool) -> str:
+        """Which level answers: a candidate that nobody proposed before is known by its law only."""
+        return "canonical" if self._keys.known and not resumed else "law"
+
+    def _conditions(self, samples: int) -> dict[str, Any]:
+        """What a quality holds under: unequal numbers of samples compare in nothing."""
+        alone = {"alone": self._alone} if self._alone else {}
+        return {**self._what.conditions, "samples": samples, **alone}
+
+    def _quality_key(self, samples: int) -> str:
+        return quality_key(self._keys.quality, self._conditions(samples))
+
+    def _by(self, aspect: str, samples: int) -> dict[str, str]:
+        """What the class of an aspect is looked up by."""
+        return {"key": self._quality_key(samples)} if aspect == "quality" else {"work": self._work}
+
+    def _known(self, aspect: str, samples: int) -> BehaviourClass | None:
+        """The class that answers, if there is one yet."""
+        return self._of._store.find(aspect, self._place, self._id, **self._by(aspect, samples))
+
+    def _observed(self, aspect: str, samples: int) -> int:
+        """How often that was measured so far, by whichever candidate."""
+        return self._of._store.observations(aspect, self._place, **self._by(aspect, samples))
+
+    def _quality(self, evaluator: Evaluator, samples: int, nth: int, fresh: bool) -> Found:
         store, report = self._of._store, self._leases.report
         seed = self._of._seed + (nth << 32)  # independent samples for every observation
-        said = {**self._what.context, **self._conditions}
-        emitted = evaluator.sample(self._tree, seed, said, report)
-        twin = store.find("quality", evaluator.environment, self.id, tokens=emitted.tokens)
+        said = {**self._what.context, **self._conditions(samples)}
+        emitted = evaluator.sample(self._tree, samples, seed, said, report)
+        twin = store.find("quality", evaluator.environment, self._id, tokens=emitted.tokens)
         if twin is not None:
             same = next(m for m in store.measurements_of(twin.id) if m.tokens == emitted.tokens)
             judged = Observed(same.quantities, emitted.seconds, same.detail)
         else:
             judged = evaluator.judge(report)
         measurement = Measurement(
-            "quality", self._quality_key, judged.quantities, evaluator.environment, seed,
+            "quality", self._quality_key(samples), judged.quantities, evaluator.environment, seed,
             judged.seconds, judged.detail, tokens=emitted.tokens, trace=emitted.trace, fresh=fresh,
         )  # fmt: skip
-        joined, _ = store.observe(self.id, measurement)
+        joined, _ = store.observe(self._id, measurement)
         return Found(joined.id, "transcript" if twin is not None else "measured")
 
-    def _speed(self, evaluator: Evaluator, nth: int, fresh: bool) -> Found:
+    def _speed(self, evaluator: Evaluator, fresh: bool) -> Found:
         clocked = evaluator.speed(self._tree, self._leases.report)
         observed = clocked.observed
         runtime = {**self._what.runtime, "alone": self._alone}
@@ -230,5 +246,5 @@ class _Asked:
             evaluator.environment, self._of._seed, observed.seconds, observed.detail,
             work=self._work, trace=clocked.trace, fresh=fresh,
         )  # fmt: skip
-        joined, _ = self._of._store.observe(self.id, measurement)
+        joined, _ = self._of._store.observe(self._id, measurement)
         return Found(joined.id, "measured")

@@ -1,4 +1,4 @@
-"""Trying one candidate: measured, or failed with a reason; stored either way, and told."""
+"""Trying one candidate: measured, stopped at a rung, or failed; stored either way, and told."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from paretoken.cache.digest import candidate_id
 from paretoken.cache.store import Store
 from paretoken.search.failures import LETHAL, Failed, NodeLost, failure_of
 from paretoken.search.measuring import Found, Measurer
+from paretoken.search.rungs import Climb
 from paretoken.search.running import Running
 from paretoken.spaces.errors import MeasurementFailed, ParetokenError
 from paretoken.spaces.records import Failure, Trial
@@ -20,7 +21,7 @@ class Trying:
 
     def __init__(self, store: Store, study: Running, measurer: Measurer) -> None:
         self._store, self._study, self._measurer = store, study, measurer
-        self._name = study.info.name
+        self._name, self._climb = study.info.name, Climb(store, study.info)
 
     def known(self, trial: Trial) -> None:
         """A finished trial of an earlier call: what killed its worker kills no other one."""
@@ -38,10 +39,13 @@ class Trying:
         say = self._study.saying(number)
         try:
             found = self._measured(number, tree, resumed, say)
-            self._store.finish(
-                self._name, number, found["quality"].id, found["speed"].id,
-                {aspect: how.origin for aspect, how in found.items()},
-            )  # fmt: skip
+            if found is None:
+                self._store.stop(self._name, number)
+            else:
+                self._store.finish(
+                    self._name, number, found["quality"].id, found["speed"].id,
+                    {aspect: how.origin for aspect, how in found.items()},
+                )  # fmt: skip
         except Exception as error:  # anything may go wrong inside somebody's plug-in
             if isinstance(error, ParetokenError) and not isinstance(error, MeasurementFailed):
                 raise
@@ -56,10 +60,17 @@ class Trying:
                 ) from error
         return self._study.ended(number)
 
-    def _measured(self, number: int, tree: Tree, resumed: bool, say: Report) -> dict[str, Found]:
+    def _measured(
+        self, number: int, tree: Tree, resumed: bool, say: Report
+    ) -> dict[str, Found] | None:
+        """What both aspects are, by aspect; None where the trial is stopped at a rung."""
         for attempt in range(1, _MOST_ATTEMPTS + 1):
             try:
-                return self._measurer.measure(number, tree, resumed or attempt > 1, say)
+                asked = self._measurer.ask(number, tree, resumed or attempt > 1, say)
+                if not self._climb(number, asked):
+                    return None
+                quality = asked.find("quality", self._measurer.samples)
+                return {"quality": quality, "speed": asked.find("speed")}
             except NodeLost as error:
                 lost = error.failure
                 say(f"its machine is lost ({attempt} of {_MOST_ATTEMPTS} attempts)", 0.0)

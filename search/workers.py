@@ -56,7 +56,7 @@ class InProcess:
     at_once = 1
 
     def __init__(self, info: StudyInfo) -> None:
-        self._evaluator = Local.open(info.workload, info.options)
+        self._evaluator = Local.open(info.workload, info.options, info.rungs)
         self.about = self._evaluator.about()
 
     @contextmanager

@@ -143,7 +143,7 @@ class StudyInfo:
 
     space: the space as JSON (see `spaces.space`), the one that `--resume` uses.
     options: samples, batch, device and whatever else the workload was opened with.
-    created: ISO 8601, UTC.
+    created: ISO 8601, UTC. rungs: see `search.rungs`; the last is the study's number of samples.
     """
 
     name: str
@@ -154,13 +154,29 @@ class StudyInfo:
     objectives: tuple[Objective, ...]
     options: Mapping[str, Any]
     created: str
+    rungs: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rung:
+    """The quality that a trial showed with few samples, which compares at this number only.
+
+    samples: so many. quantities: by name, means of its class there. origin: as in `Trial`, of
+    "quality". seconds: what one such observation takes on average.
+    """
+
+    samples: int
+    quantities: Mapping[str, Quantity]
+    origin: str
+    seconds: float
 
 
 @dataclass(frozen=True)
 class Trial:
     """One proposal of a study and what became of it.
 
-    number: order of proposal; 0 is always plain decoding. state: "pending", "done" or "failed".
+    number: order of proposal; 0 is always plain decoding. state: "pending", "done",
+    "failed", or "stopped" at its last rung: then it has a speed and no quality.
     candidate_id: hex digest of the canonical tree: equal settings share it in every study.
     numbers: the algorithm's decision values (a DNA as plain numbers), empty for number 0.
     quantities: by name, quality and speed together, with `speedup` against number 0: the means of
@@ -168,6 +184,7 @@ class Trial:
     the store: "canonical" (equal settings), "law" or "transcript" (equal tokens).
     fresh: for "quality" and "speed", how many observations were made to confirm a front.
     seconds: for "quality" and "speed", what one observation takes on average.
+    rungs: what it showed with fewer samples than the study's, the fewest first.
     """
 
     number: int
@@ -181,3 +198,4 @@ class Trial:
     environment: Environment | None = None
     fresh: Mapping[str, int] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    rungs: tuple[Rung, ...] = ()

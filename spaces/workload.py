@@ -52,7 +52,8 @@ class Behaviour:
     target on recorded rows. drafting: canonical drafter and length. rule: float64 arrays, what is
     accepted and what follows a rejection on the same rows; empty where nothing is verified.
     lossless: whether the emitted law is the target's, and evidence: how that is known.
-    conditions: of a quality value: extractor, reference, N. runtime: fixes the cost of the work.
+    conditions: of a quality value, beside the number of samples: extractor, reference.
+    runtime: fixes the cost of the work.
     seconds: what finding this out took.
     """
 
@@ -72,6 +73,10 @@ class Workload(Protocol):
 
     objectives: tuple[Objective, ...]
     environment: Environment
+    samples: int  # by which quality is judged, unless fewer are asked for
+
+    def check_samples(self, samples: int) -> None:
+        """Raise BadInput where quality cannot be judged by so many samples."""
 
     def plain(self) -> Component:
         """Plain decoding, against which every candidate is compared."""
@@ -85,8 +90,8 @@ class Workload(Protocol):
     def behaviour(self, candidate: Component, recording: bytes) -> Behaviour:
         """What the candidate does; quick, for nothing is generated."""
 
-    def sample(self, candidate: Component, seed: int, report: Report) -> Sampled:
-        """Emit what the candidate's quality is to be judged by."""
+    def sample(self, candidate: Component, samples: int, seed: int, report: Report) -> Sampled:
+        """Emit so many samples, which the candidate's quality is to be judged by."""
 
     def judge(self, sampled: Sampled, report: Report) -> Observed:
         """Measure the quality of what was sampled."""

@@ -23,6 +23,7 @@ class StudyRow(Row):
     space: Mapped[dict[str, Any]] = mapped_column(JSON)
     objectives: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
     options: Mapped[dict[str, Any]] = mapped_column(JSON)
+    rungs: Mapped[list[int]] = mapped_column(JSON, server_default="[]")
     created: Mapped[str] = mapped_column(TIME)
 
 
@@ -36,7 +37,10 @@ class CandidateRow(Row):
 
 
 class TrialRow(Row):
-    """One proposal of a study; done once it points at a class of qualities and one of speeds."""
+    """One proposal of a study; done once it points at a class of qualities and one of speeds.
+
+    A stopped one points at a class of speeds only, and its qualities are those of its rungs.
+    """
 
     __tablename__ = "trials"
     __table_args__ = (UniqueConstraint("study_id", "number"),)
@@ -50,6 +54,17 @@ class TrialRow(Row):
     quality_id: Mapped[int | None] = mapped_column(ForeignKey("classes.id"), index=True)
     speed_id: Mapped[int | None] = mapped_column(ForeignKey("classes.id"), index=True)
     origins: Mapped[dict[str, str]] = mapped_column(JSON)
+
+
+class RungRow(Row):
+    """What a trial showed with few samples: see `records.Rung`. class_id: of qualities."""
+
+    __tablename__ = "rungs"
+
+    trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"), primary_key=True)
+    samples: Mapped[int] = mapped_column(primary_key=True)
+    class_id: Mapped[int] = mapped_column(ForeignKey("classes.id"))
+    origin: Mapped[str] = mapped_column(String(16))
 
 
 class FailureRow(Row):

@@ -16,11 +16,14 @@ from pathlib import Path
 from paretoken.evaluators.metrics.distances import METRICS, distances
 from paretoken.evaluators.metrics.features import Features
 from paretoken.evaluators.metrics.reference import Reference
-from paretoken.spaces.errors import BadInput, Unreadable
+from paretoken.spaces.errors import BadInput, BadValue, Unreadable
 
 # The spread of FID grows with its value (1-4 % at N = 500 whatever the value), the others' hardly.
 RELATIVE = frozenset({"fid"})
 FEWEST_FOR_POWER_LAW = 3
+# Without a calibration the spread comes from so many disjoint sets, and the metrics need so many
+# images in each of them.
+SETS, FEWEST_IN_A_SET = 4, 20
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,16 @@ class Scatter:
                 "images, or pass the workload's calibration."
             )
         return cls(statistics.fmean(values), statistics.stdev(values), len(values))
+
+
+def check_disjoint(samples: int) -> None:
+    """Raise BadValue for fewer images than the disjoint sets need."""
+    fewest = SETS * FEWEST_IN_A_SET
+    if samples < fewest:
+        raise BadValue(
+            f"without a calibration quality needs --samples {fewest} or more, not {samples}: the "
+            f"spread comes from {SETS} disjoint sets of at least {FEWEST_IN_A_SET} images."
+        )
 
 
 def scatter_over_sets(sets: Sequence[Features], reference: Reference) -> dict[str, Scatter]:

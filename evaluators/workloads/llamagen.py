@@ -15,9 +15,6 @@ from typing import Any
 
 from paretoken.spaces.errors import BadInput, BadValue
 
-# Without a calibration the spread comes from four disjoint sets, and the metrics need 20 images in
-# each of them.
-_FEWEST_SAMPLES = 80
 # The published files do not hold their grid, but the image size is in their names.
 _SIDES = {"256": 16, "384": 24, "512": 32}
 _OPTIONS = "gpt, vq, reference, extractor, weights, side, device, samples and batch"
@@ -54,6 +51,7 @@ class LlamaGen:
         from paretoken.evaluators.image_workload import ImageWorkload
         from paretoken.evaluators.metrics.extractors import load_extractor
         from paretoken.evaluators.metrics.reference import Reference
+        from paretoken.evaluators.metrics.spread import check_disjoint
         from paretoken.evaluators.models.checkpoint import load_tokenizer, load_transformer
 
         if unknown:
@@ -61,11 +59,7 @@ class LlamaGen:
                 f"workload llamagen has no option {', '.join(sorted(unknown))}: "
                 f"it knows {_OPTIONS}."
             )
-        if samples < _FEWEST_SAMPLES:
-            raise BadValue(
-                f"workload llamagen needs --samples {_FEWEST_SAMPLES} or more, not {samples}: the "
-                "spread comes from four disjoint sets of at least 20 images."
-            )
+        check_disjoint(samples)  # before files are read
         gpt_file = _required("gpt", gpt, "the transformer, e.g. gpt=c2i_B_256.pt")
         vq_file = _required("vq", vq, "the image tokenizer, e.g. vq=vq_ds16_c2i.pt")
         reference_file = _required(

@@ -20,7 +20,9 @@ def run(
     study: Study,
     every: Annotated[
         bool,
-        typer.Option("--all", help="Every candidate, the failed ones too, not the front only."),
+        typer.Option(
+            "--all", help="Every candidate, stopped and failed ones too, not the front only."
+        ),
     ] = False,
     objectives: Annotated[
         str,
@@ -57,7 +59,7 @@ def run(
 
 def print_results(results: Results, out: Console, *, every: bool = False) -> None:
     """The front of a study, or every candidate, as a table with its legend."""
-    from paretoken.search.cli.tables import failures, legend, table
+    from paretoken.search.cli.tables import failures, legend, stopped_ones, table
 
     info = results.info
     if not results.done:
@@ -77,6 +79,11 @@ def print_results(results: Results, out: Console, *, every: bool = False) -> Non
         out.print(title, markup=False, style="bold", soft_wrap=True)
         out.print(table(results, shown, out.width))
         out.print(legend(results, shown), soft_wrap=True)
+    if results.stopped and every:
+        out.print(stopped_ones(results, out.width))
+    elif results.stopped:
+        count = len(results.stopped)
+        out.print(f"stopped at a rung: {count} (see --all).", style="dim", markup=False)
     if results.failed and every:
         out.print(failures(results))
     elif results.failed:
@@ -101,6 +108,7 @@ def print_json(
         "device": results.device,
         "note": results.note,
         "done": len(results.done),
+        "stopped": len(results.stopped),
         "failed": len(results.failed),
         "front": listed(results.front),
         "indistinguishable": listed(results.close),

@@ -15,7 +15,14 @@ from paretoken.search.cli.tables import legend, table
 from paretoken.search.progress import Progress as Moment
 from paretoken.search.progress import Watcher
 from paretoken.search.report.results import Results
-from paretoken.search.report.wording import columns, heading, quantity, reused
+from paretoken.search.report.wording import (
+    at_last_rung,
+    columns,
+    heading,
+    quantity,
+    reused,
+    stopped,
+)
 from paretoken.spaces.records import StudyInfo, Trial
 from paretoken.spaces.settings import summary
 
@@ -52,6 +59,8 @@ class _Lines:
         of = f"/{moment.wanted}" if moment.wanted else ""
         spent = f"{time.monotonic() - self._started:.0f} s"
         left = f", {_minutes(moment.seconds_left)} left" if moment.seconds_left else ""
+        if trial.state == "stopped":
+            trial = at_last_rung(trial)
         names = columns([trial], [objective.name for objective in self._study().objectives])
         facts = ", ".join(f"{heading(name)} {quantity(trial, name)}" for name in names)
         line = f"[{moment.done}{of}, {spent}{left}] #{trial.number} {_outcome(trial, facts)}"
@@ -96,6 +105,8 @@ class _Picture:
             title += f" (the fastest {_MOST_ROWS})"
         width = self._live.console.width
         parts = [table(results, shown, width, title), legend(results, shown)] if shown else []
+        if results.stopped:
+            parts.append(Text(f"stopped at a rung: {len(results.stopped)}", "dim"))
         if results.failed:
             last = results.failed[-1]
             parts.append(Text(f"failed: {len(results.failed)}, last {_outcome(last, '')}", "dim"))
@@ -105,6 +116,8 @@ class _Picture:
 def _outcome(trial: Trial, facts: str) -> str:
     if trial.state == "failed" and trial.failure is not None:
         return f"failed, {trial.failure.reason}: {trial.failure.detail} | {summary(trial.tree)}"
+    if trial.state == "stopped":
+        facts = f"{stopped(trial)}, {facts}"
     again = f" ({reused(trial)} reused)" if reused(trial) else ""
     return f"{facts}{again} | {summary(trial.tree)}"
 

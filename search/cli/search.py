@@ -108,6 +108,17 @@ def run(
             rich_help_panel=_MEASURING,
         ),
     ] = None,
+    rungs: Annotated[
+        str,
+        typer.Option(
+            "--rungs",
+            metavar="N,N",
+            help="Judge each candidate by the first number of samples, and go on to the next one "
+            "only with what no other candidate surely beats in everything at equal N. The last "
+            "number is --samples: --rungs 125,500,1000 --samples 1000.",
+            rich_help_panel=_MEASURING,
+        ),
+    ] = "",
     batch: Annotated[
         int | None,
         typer.Option(
@@ -182,7 +193,7 @@ def run(
     Plain decoding is measured first; everything else is compared with it. What behaves like
     something measured before is not measured again. At the end the front is measured afresh. Each
     finished measurement is kept at once: stop with Ctrl-C whenever you like, continue with
-    --resume.
+    --resume. With --rungs the candidates that few samples show to be beaten get no more.
 
     \b
       paretoken search fashion --study first --space fashion-small --minutes 5
@@ -190,9 +201,11 @@ def run(
       paretoken search llamagen --study big --device cuda --option gpt=c2i_B_256.pt \\
           --option vq=vq_ds16_c2i.pt --samples 5000 --trials 60
       paretoken search fashion --study first --resume --trials 60
+      paretoken search fashion --study rungs --rungs 125,250,1000 --samples 1000 --minutes 10
       paretoken search fashion --study wide --ray local --workers 2 --trials 60
     """
     from paretoken.cache.store import Store as OpenStore
+    from paretoken.search import rung_account
     from paretoken.search.accounting import account, disagreed, told
     from paretoken.search.cli.front import print_json, print_results
     from paretoken.search.cli.live import watching
@@ -200,6 +213,7 @@ def run(
     from paretoken.search.loop import Plan, search
     from paretoken.search.measuring import Reuse
     from paretoken.search.report.results import read
+    from paretoken.search.rungs import parse
 
     options = pairs(option)
     given = {"samples": samples, "batch": batch, "device": device or None}
@@ -219,6 +233,7 @@ def run(
         resume=resume,
         reuse=Reuse(observations, audit, share=not no_reuse),
         confirm=not no_confirm,
+        rungs=parse(rungs),
         cluster=cluster_of(ray, workers, gpus_per_worker, limit, memory_per_worker, ray_wheel),
     )
     out = console(error=as_json)
@@ -232,12 +247,17 @@ def run(
             raise typer.Exit(130) from None
         results = read(opened, study)
         disagreements = opened.disagreements(study)
-        found = account(opened.trials(study), disagreements)
+        tried, info = opened.trials(study), results.info
+    found = account(tried, disagreements)
+    climbed = rung_account.account(info, tried) if info.rungs else None
     if as_json:
-        print_json(results, account=asdict(found) | _costs(outcome))
+        of_rungs = {"rungs": asdict(climbed)} if climbed else {}
+        print_json(results, account=asdict(found) | _costs(outcome) | of_rungs)
         return
     print_results(results, out)
     out.print(f"\n{told(found)} {_costs_told(outcome)}", markup=False, soft_wrap=True)
+    if climbed:
+        out.print(rung_account.told(climbed), markup=False, soft_wrap=True)
     for one in disagreements:
         out.print(disagreed(one), markup=False, soft_wrap=True)
     name, where_it_is = shlex.quote(study), _option(store)
@@ -274,7 +294,7 @@ def _costs_told(outcome: Outcome) -> str:
 def _say_what_is_kept(opened: OpenStore, plan: Plan, where: str) -> None:
     """After Ctrl-C: how much there is, and the command that goes on."""
     try:
-        done = sum(trial.state == "done" for trial in opened.trials(plan.study))
+        done = sum(trial.state in ("done", "stopped") for trial in opened.trials(plan.study))
     except ParetokenError:  # stopped before the study was stored
         done = 0
     limits = f" --trials {plan.trials}" if plan.trials else ""

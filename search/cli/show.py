@@ -35,12 +35,17 @@ def run(
     from paretoken.search.cli.tables import console
     from paretoken.search.report.devices import chosen
     from paretoken.search.report.results import plain
-    from paretoken.search.report.wording import number
+    from paretoken.search.report.wording import number, stopped
 
     with OpenStore.open(store, create=False) as opened:
         identity, settings, studies = opened.candidate(candidate)
         measurements = opened.measurements(identity)
         fingerprints = opened.fingerprints(identity)
+        states = {
+            (study, trial.number): stopped(trial) if trial.state == "stopped" else trial.state
+            for study in dict.fromkeys(study for study, _ in studies)
+            for trial in opened.trials(study, {at for name, at in studies if name == study})
+        }
     if device:
         known = Counter(found.environment.device for found in measurements)
         here = chosen(known, device)
@@ -49,7 +54,9 @@ def run(
         document = {
             "candidate": identity,
             "settings": settings,
-            "studies": [{"study": study, "number": at} for study, at in studies],
+            "studies": [
+                {"study": study, "number": at, "state": states[study, at]} for study, at in studies
+            ],
             "fingerprints": [
                 {
                     "context": what.context,
@@ -79,13 +86,14 @@ def run(
         return
     out = console()
     out.print(f"candidate {identity}", markup=False, style="bold")
-    out.print("in " + ", ".join(f"{study} (number {at})" for study, at in studies), markup=False)
+    told = (f"{study} (number {at}, {states[study, at]})" for study, at in studies)
+    out.print("in " + ", ".join(told), markup=False)
     tree = Tree("settings", guide_style="dim")
     _grow(tree, settings)
     out.print(tree)
     for what, keys in fingerprints:
-        told = ", ".join(f"{name} {value}" for name, value in what.evidence.items())
-        out.print(f"output law {keys.quality[:8]}, work {keys.work[:8]}: {told}", markup=False)
+        evidence = ", ".join(f"{name} {value}" for name, value in what.evidence.items())
+        out.print(f"output law {keys.quality[:8]}, work {keys.work[:8]}: {evidence}", markup=False)
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("aspect", "quantity", "value", "unit", "samples", "seed", "took", "on"):
         table.add_column(name, justify="right" if name in ("value", "samples", "took") else "left")

@@ -18,6 +18,7 @@ def run(store: Store = DEFAULT_STORE, as_json: AsJson = False) -> None:
     from rich.table import Table
 
     from paretoken.cache.store import Store as OpenStore
+    from paretoken.cache.studies import STATES
     from paretoken.search.cli.tables import console
 
     with OpenStore.open(store, create=False) as opened:
@@ -31,6 +32,7 @@ def run(store: Store = DEFAULT_STORE, as_json: AsJson = False) -> None:
                 "seed": info.seed,
                 "objectives": [objective.name for objective in info.objectives],
                 "options": dict(info.options),
+                "rungs": list(info.rungs),
                 "created": info.created,
                 "trials": dict(counts),
             }
@@ -43,16 +45,15 @@ def run(store: Store = DEFAULT_STORE, as_json: AsJson = False) -> None:
         out.print("the store holds no study yet: paretoken search WORKLOAD --study NAME makes one.")
         return
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("study", "workload", "algorithm", "objectives", "done", "failed", "created"):
-        table.add_column(name, justify="right" if name in ("done", "failed") else "left")
+    for name in ("study", "workload", "algorithm", "objectives", *STATES, "created"):
+        table.add_column(name, justify="right" if name in STATES else "left")
     for info, counts in found:
         table.add_row(
             info.name,
             info.workload,
             info.algorithm,
             ", ".join(objective.name for objective in info.objectives),
-            str(counts.get("done", 0)),
-            str(counts.get("failed", 0)),
+            *(str(counts[state]) for state in STATES),
             info.created[:19].replace("T", " "),
         )
     out.print(table, markup=False)

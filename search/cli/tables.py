@@ -12,7 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from paretoken.search.report.results import Results, summaries
-from paretoken.search.report.wording import columns, confirmed, heading, quantity, reused
+from paretoken.search.report.wording import (
+    at_last_rung,
+    columns,
+    confirmed,
+    heading,
+    quantity,
+    reused,
+)
 from paretoken.spaces.records import Trial
 
 FRONT, CLOSE, REUSED, UNCONFIRMED = "●", "≈", "↺", "?"
@@ -79,6 +86,30 @@ def legend(results: Results, shown: Sequence[Trial]) -> RenderableType:
         )
     spreads = "± is one standard deviation; speed-up is against plain decoding (number 0)"
     return Text("\n".join([*lines, spreads, *([results.note] if results.note else [])]), "dim")
+
+
+def stopped_ones(results: Results, width: int) -> RenderableType:
+    """The candidates stopped at a rung, with what they showed there, by the number of samples."""
+    shown = sorted(
+        map(at_last_rung, results.stopped), key=lambda t: (t.rungs[-1].samples, t.number)
+    )
+    names = columns(shown, [objective.name for objective in results.objectives])
+    grid = Table(
+        title="stopped at a rung: equal N compare, and no others",
+        title_justify="left",
+        header_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for name in ("#", "N", *map(heading, names)):
+        grid.add_column(name, justify="right", no_wrap=width >= _WIDE)
+    grid.add_column("settings", overflow="fold")
+    lines, _ = summaries(results, shown)
+    for trial, line in zip(shown, lines, strict=True):
+        numbers = [quantity(trial, name) for name in names]
+        at = str(trial.rungs[-1].samples)
+        grid.add_row(str(trial.number), at, *numbers, escape(line), style="dim")
+    return grid
 
 
 def failures(results: Results) -> RenderableType:

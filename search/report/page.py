@@ -19,7 +19,14 @@ from markupsafe import Markup
 
 from paretoken.search.report.results import Results, as_json, summaries
 from paretoken.search.report.samples import Sheet
-from paretoken.search.report.wording import columns, heading, number, quantity, reused
+from paretoken.search.report.wording import (
+    at_last_rung,
+    columns,
+    heading,
+    number,
+    quantity,
+    reused,
+)
 from paretoken.spaces.records import StudyInfo, Trial
 
 
@@ -40,6 +47,7 @@ def render(results: Results, sheets: Mapping[int, Sheet], now: datetime | None =
         headings=[heading(name) for name in names],
         front=[_cells(trial, results, names, line_of) for trial in _shown(results)],
         everyone=[_cells(t, results, names, line_of) for t in results.fastest_first()],
+        stopped=_stopped(results),
         failed=_failed(results),
         shared=shared,
         sheets=[_sheet(at, sheet, results, line_of) for at, sheet in sheets.items()],
@@ -84,6 +92,8 @@ def command(info: StudyInfo) -> str:
     """The command that asks for the study again, as far as the store knows it."""
     words = ["paretoken", "search", info.workload, "--study", info.name]
     words += ["--algorithm", info.algorithm, "--seed", str(info.seed)]
+    if info.rungs:
+        words += ["--rungs", ",".join(map(str, info.rungs))]
     for key, value in info.options.items():
         if key in ("samples", "batch", "device"):
             words += [f"--{key}", str(value)]
@@ -133,6 +143,21 @@ def _kind(trial: Trial, results: Results) -> str:
     if trial.number in results.front:
         return "front"
     return "close" if trial.number in results.close else "other"
+
+
+def _stopped(results: Results) -> list[dict[str, Any]]:
+    shown = list(map(at_last_rung, results.stopped))
+    names = columns(shown, [objective.name for objective in results.objectives])
+    lines, _ = summaries(results, shown)
+    return [
+        {
+            "number": trial.number,
+            "samples": trial.rungs[-1].samples,
+            "told": ", ".join(f"{heading(name)} {quantity(trial, name)}" for name in names),
+            "settings": line,
+        }
+        for trial, line in zip(shown, lines, strict=True)
+    ]
 
 
 def _failed(results: Results) -> list[dict[str, Any]]:

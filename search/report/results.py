@@ -12,7 +12,7 @@ from paretoken.cache.front import indistinguishable, pareto_front
 from paretoken.cache.store import Store
 from paretoken.search.query import NothingMatches, parse, select
 from paretoken.search.report.devices import chosen, devices_of, others_told, timed_on
-from paretoken.search.report.wording import brief, columns, confirmed, heading, quantity
+from paretoken.search.report.wording import brief, columns, confirmed, heading, quantity, stopped
 from paretoken.spaces.errors import BadInput, UnknownName
 from paretoken.spaces.objectives import Objective
 from paretoken.spaces.records import Quantity, StudyInfo, Trial
@@ -50,6 +50,11 @@ class Results:
     def failed(self) -> tuple[Trial, ...]:
         """The failed trials, by number."""
         return tuple(trial for trial in self.trials if trial.state == "failed")
+
+    @property
+    def stopped(self) -> tuple[Trial, ...]:
+        """The trials stopped at a rung, by number: they have no quality that the front compares."""
+        return tuple(trial for trial in self.trials if trial.state == "stopped")
 
     def fastest_first(self, numbers: Sequence[int] | None = None) -> list[Trial]:
         """The finished trials (of these numbers), by the first objective."""
@@ -166,11 +171,11 @@ def judge(
 
 
 def _once(trials: Sequence[Trial]) -> Sequence[Trial]:
-    """The first trial of every candidate."""
+    """The first trial of every candidate, but a finished one before those stopped at a rung."""
     first: dict[str, Trial] = {}
-    for trial in trials:
+    for trial in sorted(trials, key=lambda trial: trial.state == "stopped"):
         first.setdefault(trial.candidate_id, trial)
-    return tuple(first.values())
+    return sorted(first.values(), key=lambda trial: trial.number)
 
 
 def choose(results: Results, where: str = "", maximize: str = "", minimize: str = "") -> Trial:
@@ -200,6 +205,13 @@ def choose(results: Results, where: str = "", maximize: str = "", minimize: str 
 def by_id(results: Results, prefix: str) -> Trial:
     """The finished trial whose candidate id starts so; raises UnknownName or BadInput."""
     found = [trial for trial in results.done if trial.candidate_id.startswith(prefix)]
+    halted = [trial for trial in results.stopped if trial.candidate_id.startswith(prefix)]
+    if halted and not found:
+        raise BadInput(
+            f"candidate {prefix!r}, number {halted[0].number}, was {stopped(halted[0])}, because "
+            "another was better in everything: it has no quality that compares with the others'. "
+            "Take one that 'paretoken front' lists, or search without --rungs."
+        )
     if not found:
         way = "'paretoken front STUDY --all --json' tells their ids."
         raise UnknownName("finished candidate of this study", prefix, (), way)
@@ -223,6 +235,14 @@ def as_json(trial: Trial, results: Results) -> dict[str, Any]:
         "summary": summary(trial.tree),
         "settings": dict(trial.tree),
         "quantities": {name: plain(q) for name, q in sorted(trial.quantities.items())},
+        "rungs": [
+            {
+                "samples": rung.samples,
+                "quantities": {name: plain(q) for name, q in sorted(rung.quantities.items())},
+                "origin": rung.origin,
+            }
+            for rung in trial.rungs
+        ],
         "origin": dict(trial.origin),
         "confirmed": confirmed(trial),
         "front": trial.number in results.front,

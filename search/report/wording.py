@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from paretoken.spaces.records import Quantity, Trial
@@ -54,6 +55,16 @@ def quantity(trial: Trial, name: str, *, spread: bool = True) -> str:
     if name in _WORK:
         return _digits(found.value, 3)
     return number(found.value, found.spread) if spread else number(found.value)
+
+
+def at_last_rung(trial: Trial) -> Trial:
+    """A stopped trial, to be shown with the quality of its last rung; see `stopped`."""
+    return replace(trial, quantities={**trial.quantities, **trial.rungs[-1].quantities})
+
+
+def stopped(trial: Trial) -> str:
+    """Where a trial was stopped: its numbers compare with none of other numbers of samples."""
+    return f"stopped at N = {trial.rungs[-1].samples}"
 
 
 def heading(name: str) -> str:

@@ -63,7 +63,6 @@ def main(
     decisions = Decisions(drawn.fix("runtime.batch", 1))
     algorithm = random_search(decisions, workload.objectives, seed)
     recording = workload.record()
-    workload._samples = images
     seen: list[Seen] = []
     law_s = run_s = 0.0
     for _ in track(range(candidates), "decoding", console=Console(stderr=True)):
@@ -74,7 +73,7 @@ def main(
         what = fingerprint(behaviour, recording)
         law_s += time.perf_counter() - begun
         begun = time.perf_counter()
-        sampled = workload.sample(candidate, 0, lambda phase, share: None)
+        sampled = workload.sample(candidate, images, 0, lambda phase, share: None)
         run_s += time.perf_counter() - begun
         tokens = transcript(sampled.tokens)
         written, settings = (candidate_id(to_tree(one)) for one in (from_tree(tree), candidate))

@@ -116,8 +116,8 @@ def test_studies_are_counted_by_state(store: Store) -> None:
     store.propose("first", 3, tree(3), ())
     store.fail("first", 3, Failure("nan", "fid is NaN"))
     assert [(info.name, counts) for info, counts in store.studies()] == [
-        ("first", {"done": 2, "failed": 1, "pending": 1}),
-        ("second", {"done": 0, "failed": 0, "pending": 0}),
+        ("first", {"done": 2, "stopped": 0, "failed": 1, "pending": 1}),
+        ("second", {"done": 0, "stopped": 0, "failed": 0, "pending": 0}),
     ]
 
 
@@ -360,4 +360,4 @@ def test_reading_trials_takes_as_many_queries_however_many_there_are(store: Stor
         store.trials("first")
         event.remove(Engine, "before_cursor_execute", note)
         counts.append(sum(statement.startswith("SELECT") for statement in asked))
-    assert set(counts) == {3}  # the study, the quantities, the trials
+    assert set(counts) == {4}  # the study, the quantities, the rungs, the trials

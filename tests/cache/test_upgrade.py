@@ -182,10 +182,15 @@ def make_old(url: str, copies: int = 1, revision: str = "0001") -> None:
             connection.execute("PRAGMA journal_mode = WAL")
 
 
+def make_third(url: str) -> None:
+    """A store as schema 0003 left it; what follows from the rest is written anew."""
+    make_old(url, revision="0003")
+
+
 Make = Callable[[str], None]
 
 
-@pytest.fixture(params=[make_old, make_second], ids=["0001", "0002"])
+@pytest.fixture(params=[make_old, make_second, make_third], ids=["0001", "0002", "0003"])
 def make(request: pytest.FixtureRequest) -> Make:
     """A store of each older schema, with the same data."""
     found: Make = request.param
@@ -196,14 +201,15 @@ def test_nothing_is_lost(url: str, make: Make) -> None:
     make(url)
     with Store.open(url, create=False) as store:
         info = store.study("first")
-        assert (info.seed, info.space, info.objectives) == (
+        assert (info.seed, info.space, info.objectives, info.rungs) == (
             2**62,
             {"z": 1, "a": [0.1]},
             (RATE, FID),
+            (),
         )
         assert [counts for _, counts in store.studies()] == [
-            {"done": 3, "failed": 1, "pending": 1},
-            {"done": 0, "failed": 0, "pending": 0},
+            {"done": 3, "stopped": 0, "failed": 1, "pending": 1},
+            {"done": 0, "stopped": 0, "failed": 0, "pending": 0},
         ]
         for number, candidate in enumerate(CANDIDATES):
             expected = [observed for who, observed in OBSERVED if who == number]
@@ -222,6 +228,7 @@ def test_nothing_is_lost(url: str, make: Make) -> None:
     assert [trial.quantities["fid"].value for trial in trials[:3]] == [40.5, 40.5, 30.0]
     assert [trial.quantities["images_per_s"].value for trial in trials[:3]] == [12.0, 12.0, 25.0]
     assert [trial.quantities["speedup"].value for trial in trials[:3]] == [1, 1, 25 / 12]
+    assert all(trial.rungs == () for trial in trials)
     assert [trial.fresh for trial in trials[:3]] == [{"quality": 0, "speed": 0}] * 3
 
 
@@ -319,6 +326,8 @@ def tables(url: str) -> tuple[list[str], str, int]:
         (make_old, "INSERT INTO points"),
         (make_second, "CREATE TABLE numbers"),
         (make_second, "INSERT INTO points"),
+        (make_third, "CREATE TABLE rungs"),
+        (make_third, "INSERT INTO points"),
     ],
 )
 def test_an_upgrade_that_fails_leaves_the_old_store(url: str, made: Make, fatal: str) -> None:

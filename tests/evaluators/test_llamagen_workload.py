@@ -66,12 +66,26 @@ def _silent(phase: str, share: float) -> None:
 
 def test_quality_is_measured_with_a_spread_over_four_sets(files: Files) -> None:
     workload = _open(**files, samples=80)
-    observed = workload.judge(workload.sample(from_tree({}), 0, _silent), _silent)
+    observed = workload.judge(workload.sample(from_tree({}), 80, 0, _silent), _silent)
     found = {quantity.name: quantity for quantity in observed.quantities}
     assert found["fid"].samples == 80
     assert found["fid"].detail["n"] == 20 and found["fid"].detail["sets"] == 4
     assert found["fid"].value > 0 and found["fid"].spread > 0
     assert found["fid"].detail["reference"] == Reference.load(Path(files["reference"])).digest
+
+
+def test_fewer_samples_are_judged_as_what_they_are(files: Files) -> None:
+    workload = _open(**files, samples=100)
+    workload.check_samples(80)
+    with pytest.raises(BadInput, match="--samples 80 or more, not 79"):
+        workload.check_samples(79)
+    found = {}
+    for samples in (80, 100):
+        sampled = workload.sample(from_tree({}), samples, 0, _silent)
+        assert sampled.tokens.shape[0] == samples
+        found[samples] = workload.judge(sampled, _silent).quantities[0]
+    assert [found[n].samples for n in (80, 100)] == [80, 100]
+    assert found[80].comparable != found[100].comparable
 
 
 def test_speed_is_measured_at_the_batch_that_was_named(files: Files) -> None:

@@ -145,18 +145,25 @@ def test_an_unexpected_error_points_to_debug(
 
 def test_studies_lists_what_the_store_holds(cli: Cli, url: str) -> None:
     (study,) = json.loads(cli("studies", "--json").out)
-    assert study["name"] == "demo" and study["trials"] == {"done": 7, "failed": 1, "pending": 0}
+    assert study["name"] == "demo" and study["trials"] == {
+        "done": 7,
+        "stopped": 0,
+        "failed": 1,
+        "pending": 0,
+    }
     assert "fid, images_per_s" in cli("studies").out
 
 
 def test_show_tells_everything_about_a_candidate(cli: Cli, url: str) -> None:
     identity = json.loads(cli("best", "demo", "--json").out)["candidate"]
     found = json.loads(cli("show", identity[:8], "--json").out)
-    assert found["candidate"] == identity and found["studies"] == [{"study": "demo", "number": 4}]
+    assert found["candidate"] == identity and found["studies"] == [
+        {"study": "demo", "number": 4, "state": "done"}
+    ]
     assert [m["aspect"] for m in found["measurements"]] == ["quality", "speed"]
     assert found["settings"]["decoder"]["verifier"] == {"is": "verifiers/grouped", "size": 4}
     text = cli("show", identity[:8]).out
-    assert "size = 4" in text and "images_per_s" in text and "demo (number 4)" in text
+    assert "size = 4" in text and "images_per_s" in text and "demo (number 4, done)" in text
 
 
 def test_plugins_tell_what_they_are_or_why_they_do_not_load(

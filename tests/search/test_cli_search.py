@@ -39,6 +39,7 @@ class Plan:
     resume: bool = False
     reuse: Reuse = field(default_factory=Reuse)
     confirm: bool = True
+    rungs: tuple[int, ...] = ()
     cluster: Cluster | None = None
 
 

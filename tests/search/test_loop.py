@@ -47,6 +47,7 @@ class Counting:
     objectives = (Objective("images_per_s", "images/s", True, ""), Objective("fid", "", False, ""))
     environment = Environment("cpu test", "test 1")
     space = "fashion-small"
+    samples = 10
 
     def __init__(self) -> None:
         self.measured: Counter[str] = Counter()
@@ -61,6 +62,10 @@ class Counting:
 
     def plain(self) -> Component:
         return from_tree({})
+
+    def check_samples(self, samples: int) -> None:
+        if samples < 3:
+            raise BadInput(f"nothing is judged by {samples} samples.")
 
     def context(self) -> Mapping[str, Any]:
         return {"model": "counting"}
@@ -77,10 +82,10 @@ class Counting:
         rule = () if lossless else (self._floats(tree["decoder"]["verifier"]),)
         return Behaviour(
             self.context(), (self._floats(tree["sampling"]),), tree["decoder"]["drafter"], rule,
-            lossless, {}, {"samples": 10}, tree["runtime"],
+            lossless, {}, {}, tree["runtime"],
         )  # fmt: skip
 
-    def sample(self, candidate: Component, seed: int, report: Report) -> Sampled:
+    def sample(self, candidate: Component, samples: int, seed: int, report: Report) -> Sampled:
         self._count("quality", candidate)
         verifier = to_tree(candidate.decoder.verifier)
         size = min(verifier.get("size", 0), 8)  # groups of 8 and of 14 emit the same tokens
@@ -222,11 +227,8 @@ def test_a_killed_process_loses_nothing(tmp_path: Path) -> None:
         from paretoken.evaluators import image_speed
         image_speed._ENOUGH_S["cpu"] = 0.0
         sample = workload.sample
-        def few(self, candidate, seed, report):
-            wanted, self._samples = self._samples, 4
-            found = sample(self, candidate, seed, report)
-            self._samples = wanted
-            return found
+        def few(self, candidate, samples, seed, report):
+            return sample(self, candidate, 4, seed, report)
         workload.sample = few
         with Store.open({url!r}) as store:
             search(plan, store, watch)

@@ -18,7 +18,7 @@ import numpy as np
 
 from paretoken.spaces.candidate import from_tree, to_tree
 from paretoken.spaces.component import Component
-from paretoken.spaces.errors import MeasurementFailed
+from paretoken.spaces.errors import BadInput, MeasurementFailed
 from paretoken.spaces.objectives import Objective
 from paretoken.spaces.records import Environment, Quantity
 from paretoken.spaces.workload import Behaviour, Observed, Report, Sampled
@@ -32,10 +32,11 @@ class Odd(Exception):
 
 
 class Toy:
-    """fid is 50 plus the size of the groups; images/s is the drafter's window."""
+    """fid is 50 plus the size of the groups, more with few samples; images/s is the window."""
 
     objectives = (Objective("images_per_s", "images/s", True, ""), Objective("fid", "", False, ""))
     space = "fashion-small"
+    samples = 10
 
     def open(self, **options: Any) -> Toy:
         opened = Toy()
@@ -47,6 +48,10 @@ class Toy:
 
     def plain(self) -> Component:
         return from_tree({})
+
+    def check_samples(self, samples: int) -> None:
+        if samples < 3:
+            raise BadInput(f"toys are judged by 3 samples or more, not by {samples}.")
 
     def context(self) -> Mapping[str, Any]:
         return {"model": "toy"}
@@ -67,12 +72,12 @@ class Toy:
             rule[0][0] = np.nan
         return Behaviour(
             self.context(), (_floats(tree["sampling"]),), tree["decoder"]["drafter"], tuple(rule),
-            not rule, {}, {"samples": 10}, tree["runtime"],
+            not rule, {}, {}, tree["runtime"],
         )  # fmt: skip
 
-    def sample(self, candidate: Component, seed: int, report: Report) -> Sampled:
+    def sample(self, candidate: Component, samples: int, seed: int, report: Report) -> Sampled:
         fault = self._fault(candidate)
-        self._note("quality begun", candidate)
+        self._note("quality begun" + self._at(samples), candidate)
         report("sampling", 0.1)
         if fault == "die and take the weights along":
             (Path(self.options["folder"]) / "gone").touch()
@@ -89,13 +94,19 @@ class Toy:
             time.sleep(0.02)
             report(f"sampling, {ends - time.monotonic():.2f} s left", 0.5)
         size = to_tree(candidate)["decoder"]["verifier"].get("size", 0)
-        return Sampled(np.array([[size, seed % 2**20, seed >> 32]]), (), 0.01, candidate)
+        tokens = np.array([[size, seed % 2**20, seed >> 32]])
+        return Sampled(tokens, (), 0.01, (candidate, samples))
 
     def judge(self, sampled: Sampled, report: Report) -> Observed:
-        fault = self._fault(sampled.payload)
-        fid = {"nan": np.nan, "inf": np.inf}.get(fault, 50.0 + float(sampled.tokens[0, 0]))
-        self._note("quality", sampled.payload)
-        return Observed((Quantity("fid", fid, 1.0, 10, "", False),), 0.01)
+        candidate, samples = sampled.payload
+        fault = self._fault(candidate)
+        if fault == f"nan at {samples}":
+            fault = "nan"
+        fid = 50.0 + float(sampled.tokens[0, 0]) + 10 * (10 / samples - 1)
+        fid = {"nan": np.nan, "inf": np.inf}.get(fault, fid)
+        self._note("quality" + self._at(samples), candidate)
+        spread, under = (10 / samples) ** 0.5, f"n={samples}"
+        return Observed((Quantity("fid", fid, spread, samples, "", False, under),), 0.01)
 
     def speed(self, candidate: Component, report: Report) -> Observed:
         time.sleep(self.options.get("seconds", 0.0))
@@ -106,6 +117,9 @@ class Toy:
         self._note("speed", candidate)
         work = _floats(to_tree(candidate.decoder)).astype(np.int64)
         return Observed((rate,), 0.01, {}, (work,))
+
+    def _at(self, samples: int) -> str:
+        return "" if samples == self.samples else f" {samples}"
 
     def _fault(self, candidate: Component) -> str:
         size = to_tree(candidate)["decoder"]["verifier"].get("size", 0)
