@@ -111,10 +111,10 @@ class _Pools:
     def _read_parts(self) -> Iterable[Part]:
         for some in slices(sorted({family.key for family in self._parts})):
             rows = self._session.connection().execute(_PARTS, {"keys": some})
-            for aspect, key, device, software, *fields in rows:
+            for aspect, key, device, software, split, class_id, count, fresh, seconds in rows:
                 family = Family(aspect, key, device, software)
                 if family in self._parts:
-                    part = Part(family, *fields)
+                    part = Part(family, split, class_id, count, fresh, seconds)
                     self._parts[family].append(part)
                     yield part
 

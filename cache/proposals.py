@@ -32,6 +32,8 @@ _DONE = _SETTLE.values(
     speed_id=bindparam("speed"),
     origins=bindparam("origin"),
 )
+_TIMED = _SETTLE.values(speed_id=bindparam("speed"), origins=bindparam("origin"))
+_STOPPED = _SETTLE.values(state="stopped")
 _FAILED = _SETTLE.values(state="failed")
 
 
@@ -86,18 +88,22 @@ def reach(
     origin: Mapping[str, str],
 ) -> None:
     """A pending trial was measured with few samples; others may be compared with it from now on."""
-    trial = _pending(session, study, number)
-    trial.speed_id, trial.origins = speed_class_id, {"speed": origin["speed"]}
-    session.add(
-        RungRow(
-            trial_id=trial.id, samples=samples, class_id=quality_class_id, origin=origin["quality"]
-        )
-    )
+    _, trial_id = _pending(session, study, number)
+    speed = {"of_trial": trial_id, "speed": speed_class_id, "origin": {"speed": origin["speed"]}}
+    session.connection().execute(_TIMED, speed)
+    rung = {
+        "trial_id": trial_id,
+        "samples": samples,
+        "class_id": quality_class_id,
+        "origin": origin["quality"],
+    }
+    insert_rows(session, RungRow, [rung])
 
 
 def stop(session: Session, study: str, number: int) -> None:
     """A pending trial is measured no further than at its last rung."""
-    _pending(session, study, number).state = "stopped"
+    _, trial_id = _pending(session, study, number)
+    session.connection().execute(_STOPPED, {"of_trial": trial_id})
 
 
 def fail(session: Session, study: str, number: int, failure: Failure) -> None:

@@ -209,8 +209,8 @@ class Store:
         That is: another candidate is better in every objective at the same rung, beyond noise.
         """
         with self._database.reading() as session:
-            row = study_row(session, study)
-            return beaten(session, row.id, number, samples, study_objectives(row))
+            study_id, objectives = find_study(session, study)
+            return beaten(session, study_id, number, samples, objectives)
 
     def stop(self, study: str, number: int) -> None:
         """A pending trial is measured no further than at its last rung."""

@@ -65,8 +65,10 @@ def find_study(session: Session, name: str) -> tuple[int, tuple[Objective, ...]]
     """The id of the study of that name, and what it wants; raises UnknownName."""
     found = session.connection().execute(_WANTED, {"name": name}).one_or_none()
     if found is None:
-        found = study_row(session, name)  # says which studies there are
-    return found.id, _objectives(found.objectives)
+        row = study_row(session, name)  # says which studies there are
+        return row.id, _objectives(row.objectives)
+    study_id, objectives = found
+    return study_id, _objectives(objectives)
 
 
 def study_info(row: StudyRow) -> StudyInfo:

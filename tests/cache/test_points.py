@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import math
 import random
+import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -77,7 +78,8 @@ class World:
 
     def __init__(self, url: str, draw: random.Random) -> None:
         self.draw = draw
-        self.database = Database(Address.parse(url), create=True)
+        self.address = Address.parse(url)
+        self.databases: dict[int, Database] = {}  # one a thread: they stand for processes
         self.classes: dict[int, Class] = {}
         self.names = itertools.count()
         with self.session() as session:
@@ -85,8 +87,15 @@ class World:
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        with self.database.writing() as session:
+        thread = threading.get_ident()
+        if thread not in self.databases:
+            self.databases[thread] = Database(self.address, create=True)
+        with self.databases[thread].writing() as session:
             yield session
+
+    def close(self) -> None:
+        for database in self.databases.values():
+            database.close()
 
     def name(self) -> str:
         return f"{self.draw.getrandbits(64):016x}{next(self.names):016x}"
@@ -333,7 +342,7 @@ def live(world: World, steps: int) -> int:
 def test_the_front_is_right_after_every_step(url: str, seed: int) -> None:
     world = World(url, random.Random(seed))
     assert live(world, 60) > 0
-    world.database.close()
+    world.close()
 
 
 @pytest.mark.parametrize("slots", [0, 1, 24])
@@ -348,7 +357,7 @@ def test_the_best_is_what_brute_force_finds(
         live(world, 20)
         answers += [ask(world, study) for study in world.studies for _ in range(30)]
     assert len(set(answers)) > 3
-    world.database.close()
+    world.close()
 
 
 def observe(world: World, class_id: int, value: float) -> None:
@@ -387,7 +396,7 @@ def test_a_mean_that_moves_while_a_trial_finishes_is_not_missed(postgres_url: st
     study.finished.append(Trial(0, "plain", ids[0], ids[1]))
     world.classes[ids[0]].numbers = {name: (9.0, "") for name in NAMES["quality"]}
     assert world.check(study) == 1
-    world.database.close()
+    world.close()
 
 
 @pytest.mark.slow
@@ -418,7 +427,7 @@ def test_writers_at_the_same_time_leave_the_front_right(postgres_url: str) -> No
         for mean in session.scalars(select(MeanRow)):
             world.classes[mean.class_id].numbers[mean.name] = (mean.mean, mean.comparable)
     assert world.check(study) == len(study.finished) > 40
-    world.database.close()
+    world.close()
 
 
 @pytest.mark.parametrize(
