@@ -19,9 +19,7 @@ from paretoken.spaces.objectives import Objective
 from paretoken.spaces.records import Quantity
 from paretoken.spaces.workload import Observed, Report
 
-TOKENS_PER_S = Objective(
-    "tokens_per_s", "tokens/s", True, "answer tokens a second, after reading"
-)
+TOKENS_PER_S = Objective("tokens_per_s", "tokens/s", True, "answer tokens a second, after reading")
 
 # The same answers for every candidate of every study: equal work must be seen to be equal.
 TIMED_SEED = 0

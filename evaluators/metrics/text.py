@@ -20,9 +20,7 @@ OBJECTIVES: dict[str, Objective] = {
     objective.name: objective
     for objective in (
         Objective("nll", "nats/token", False, "surprise of answers under the untouched target"),
-        Objective(
-            "agreement", "fraction", True, "tokens that the target likes best there"
-        ),
+        Objective("agreement", "fraction", True, "tokens that the target likes best there"),
         Objective("as_plain", "fraction", True, "answers equal to plain greedy decoding's"),
         Objective("excess", "nats/token", False, "surprise beyond the target's own entropy"),
         Objective("distinct_2", "fraction", True, "different pairs of tokens among all pairs"),

@@ -42,6 +42,8 @@ class CroppedCaches:
                 "model cannot skip places."
             )
         if over > 0:
-            self._caches[row].crop(-over)
+            for layer in self._caches[row].layers:
+                if layer.is_initialized:  # a draft that skips layers never runs some
+                    layer.crop(-over)
         self._seen[row] = place + window
         return self._caches[row]

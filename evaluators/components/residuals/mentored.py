@@ -25,7 +25,7 @@ class Mentored(Residual):
         kept = q * ratio().clamp(max=1.0)
         # Tokens fill up in the order of kept/p: with level c = 1/b the first m of them, those with
         # kept < c*p, hold c * (their p), the others what was kept: c = (1 - kept of others) / p.
-        order = (kept / p).nan_to_num(nan=float("inf")).argsort(-1, stable=True)
+        order = (kept / p).nan_to_num(nan=float("inf")).argsort(dim=-1, stable=True)
         p_sorted, kept_sorted = p.gather(-1, order), kept.gather(-1, order)
         filled = p_sorted.cumsum(-1)
         left = 1.0 - (kept_sorted.sum(-1, keepdim=True) - kept_sorted.cumsum(-1))
