@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import xxhash
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -24,7 +23,6 @@ from paretoken.evaluators.engine.decode import Decoding
 from paretoken.evaluators.engine.geometry import Geometry
 from paretoken.evaluators.environment import environment
 from paretoken.evaluators.image_speed import IMAGES_PER_S, TIMED_SEED, time_images
-from paretoken.evaluators.kernels import fused
 from paretoken.evaluators.law import law_of
 from paretoken.evaluators.metrics.extractors import Extractor
 from paretoken.evaluators.metrics.features import extract
@@ -34,7 +32,9 @@ from paretoken.evaluators.metrics.spread import SETS, Calibration, check_disjoin
 from paretoken.evaluators.models.image_target import ImageTarget
 from paretoken.evaluators.models.llamagen import Transformer
 from paretoken.evaluators.models.vq import Tokenizer, to_uint8
+from paretoken.evaluators.models.weights import digest_of
 from paretoken.evaluators.recorded_rows import SAMPLES, RecordedRows
+from paretoken.evaluators.runtime import at_batch, dtype_of, precision
 from paretoken.evaluators.timing import mean_and_error
 from paretoken.spaces.candidate import from_tree, to_tree
 from paretoken.spaces.component import Component
@@ -79,7 +79,7 @@ class ImageWorkload:
         self._calibration = calibration
         self.check_samples(samples)
         # The grid is no weight, but the same weights on another grid are another model.
-        self._identity = _digest(transformer, tokenizer) + f" {transformer.config.length}"
+        self._identity = digest_of(transformer, tokenizer) + f" {transformer.config.length}"
         self._geometry = Geometry(
             transformer.tok_embeddings.weight.detach().to(device),
             tokenizer.quantize.embedding.weight.detach(),
@@ -90,7 +90,7 @@ class ImageWorkload:
 
     def plain(self) -> Component:
         """Plain decoding at temperature 1 and the batch that speed is measured at."""
-        return self._at_batch(from_tree({}))
+        return at_batch(from_tree({}), self._batch)
 
     def check_samples(self, samples: int) -> None:
         """Refuse a number of samples that would have no spread, before all work."""
@@ -114,23 +114,23 @@ class ImageWorkload:
         classes = self._classes(SAMPLES)
         tokens, _ = decoding.run(classes)
         device = self._device
-        return RecordedRows.of(target.model, tokens.to(device), classes.to(device)).dump()
+        return RecordedRows.of(*_logits(target.model, tokens.to(device), classes.to(device))).dump()
 
     def behaviour(self, candidate: Component, recording: bytes) -> Behaviour:
         begun = time.perf_counter()
-        candidate = self._at_batch(candidate)
+        candidate = at_batch(candidate, self._batch)
         if self._rows is None or self._rows[0] != recording:
             self._rows = (recording, RecordedRows.load(recording))
         decoder: Speculative = candidate.decoder
         law = law_of(decoder, candidate.sampling, self._geometry_on_cpu, self._rows[1])
         tree = to_tree(candidate)
-        dtype = str(self._dtype(candidate)).removeprefix("torch.")
+        dtype = str(dtype_of(candidate, self._device)).removeprefix("torch.")
         conditions: dict[str, Any] = {}
         if self._reference is not None:
             conditions["extractor"] = self._reference.extractor
             conditions["reference"] = self._reference.digest
         return Behaviour(
-            context={**self.context(), "dtype": dtype, "precision": _precision(self._device)},
+            context={**self.context(), "dtype": dtype, "precision": precision(self._device)},
             target=law.target,
             drafting={part: tree["decoder"][part] for part in ("drafter", "length")},
             rule=law.rule,
@@ -183,7 +183,7 @@ class ImageWorkload:
     def speed(self, candidate: Component, report: Report) -> Observed:
         """Images per second at the candidate's batch, with forwards and acceptance rate."""
         begun = time.perf_counter()
-        candidate = self._at_batch(candidate)
+        candidate = at_batch(candidate, self._batch)
         batch = int(candidate.runtime.batch)
         report("preparing", 0.0)
         found = time_images(
@@ -227,20 +227,8 @@ class ImageWorkload:
         order = torch.arange(samples)
         return order * known // samples if samples < known else order % known
 
-    def _at_batch(self, candidate: Component) -> Component:
-        if self._batch is None or candidate.runtime.batch == self._batch:
-            return candidate
-        changed: Component = candidate.clone(override={"runtime.batch": self._batch})
-        return changed
-
-    def _dtype(self, candidate: Component) -> torch.dtype:
-        name = candidate.runtime.dtype
-        if name == "auto":
-            name = "bfloat16" if self._device.type == "cuda" else "float32"
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
-
     def _decoding(self, candidate: Component, batch: int, seed: int) -> Decoding:
-        dtype = self._dtype(candidate)
+        dtype = dtype_of(candidate, self._device)
         if self._target is None or self._target.dtype != dtype:
             self._target = ImageTarget(self._transformer, self._device, dtype)
         if not isinstance(candidate.decoder, Speculative):
@@ -284,23 +272,11 @@ class ImageWorkload:
         return self._extractor, self._reference
 
 
-def _digest(*models: torch.nn.Module) -> str:
-    """xxh3-128 of the weights of all models, names included, as stored."""
-    state = xxhash.xxh3_128()
-    for model in models:
-        for name, value in sorted(model.state_dict().items()):
-            raw = value.detach().cpu().contiguous().view(torch.uint8)
-            state.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            state.update(raw.numpy().tobytes())
-    return state.hexdigest()
-
-
-def _precision(device: torch.device) -> str:
-    """How matrix products are computed: part of what numbers mean."""
-    if device.type == "cpu":
-        return "ieee"
-    kernels = "fused" if fused(device) else "torch"
-    return f"matmul {torch.backends.cuda.matmul.fp32_precision}, 16-bit {kernels}"
+@torch.inference_mode()
+def _logits(model: Transformer, tokens: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits [n, N, V] of samples [n, N] under their classes [n] and under none."""
+    null = torch.full_like(classes, model.config.classes)
+    return model(tokens, classes).cpu(), model(tokens, null).cpu()
 
 
 def _or_none(value: float) -> float | None:

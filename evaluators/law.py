@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from paretoken.evaluators.components.decoders.speculative import Speculative
 from paretoken.evaluators.engine.geometry import Geometry
 from paretoken.evaluators.engine.laws import one_hot
 from paretoken.evaluators.engine.sampling import Sampling
+from paretoken.evaluators.engine.threshold import Threshold
 from paretoken.evaluators.engine.verifier import PerToken, Verifier
 from paretoken.evaluators.recorded_rows import RecordedRows
 
@@ -33,8 +34,9 @@ TOLERANCE = 1e-9
 # Rows whose acceptance is computed at once: groups of 50 among 16,384 tokens then take 100 MB.
 _ROWS_AT_ONCE = 16
 
-# p, q: [R, V] target and draft laws; tokens: [R, K]; slot: [R, 1]. Returns [R, K] in [0, 1].
-Acceptance = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+# p, q: [R, V] target and draft laws; tokens: [R, K]; slot: [R, 1]; where the rule asks the model,
+# its own laws [R, V] behind. Returns [R, K] in [0, 1].
+Acceptance = Callable[..., Tensor]
 # p, q: [R, V]; slot: [R, 1]. Returns the law after a rejection, [R, V].
 AfterRejection = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -56,6 +58,7 @@ class Law:
 def law_of(decoder: Speculative, sampling: Sampling, geometry: Geometry, rows: RecordedRows) -> Law:
     """The law of a decoder's components under a sampling rule. geometry: on the CPU."""
     p, q = laws_on(sampling, rows)
+    own = rows.logits[0].softmax(-1) if decoder.rule.asks_model else None
     drafts = decoder.drafter.most - 1
     rule = decoder.rule
     if drafts == 0:
@@ -63,8 +66,10 @@ def law_of(decoder: Speculative, sampling: Sampling, geometry: Geometry, rows: R
     if not isinstance(rule, PerToken):
         return _claimed(rule, p)
 
-    def accept(p: Tensor, q: Tensor, tokens: Tensor, slot: Tensor) -> Tensor:
-        return rule.acceptance(p, q, tokens, slot, geometry)
+    def accept(
+        p: Tensor, q: Tensor, tokens: Tensor, slot: Tensor, own: Tensor | None = None
+    ) -> Tensor:
+        return rule.acceptance(p, q, tokens, slot, geometry, own)
 
     def after(p: Tensor, q: Tensor, slot: Tensor) -> Tensor:
         everything = torch.arange(p.shape[-1]).expand_as(p)
@@ -75,7 +80,12 @@ def law_of(decoder: Speculative, sampling: Sampling, geometry: Geometry, rows: R
 
         return decoder.residual.law(p, q, ratio)
 
-    return per_token_law(accept, after, p, q, drafts)
+    law = per_token_law(accept, after, p, q, drafts, own)
+    if isinstance(rule, Threshold) and own is not None:
+        # Yes and no alone would not tell two thresholds apart that no recorded row lies between.
+        everything = torch.arange(own.shape[-1]).expand_as(own)
+        law = replace(law, rule=(*law.rule, rule.margin(own, everything).numpy()))
+    return law
 
 
 def laws_on(sampling: Sampling, rows: RecordedRows) -> tuple[Tensor, Tensor]:
@@ -91,13 +101,18 @@ def laws_on(sampling: Sampling, rows: RecordedRows) -> tuple[Tensor, Tensor]:
 
 @torch.inference_mode()
 def per_token_law(
-    accept: Acceptance, after: AfterRejection, p: Tensor, q: Tensor, drafts: int
+    accept: Acceptance,
+    after: AfterRejection,
+    p: Tensor,
+    q: Tensor,
+    drafts: int,
+    own: Tensor | None = None,
 ) -> Law:
     """The law of any rule that tests one draft at a time, a component's or a plain function's.
 
     p, q: [R, V] target and draft laws. drafts: how many slots a window verifies; rows stand at all
     of them in turn. Each row is also tried with a draft that is certain: of the target's likeliest
-    token, and of one anywhere.
+    token, and of one anywhere. own: the model's own laws [R, V], for rules that ask for them.
     """
     rows, vocabulary = p.shape
     everything = torch.arange(vocabulary).expand(rows, -1)
@@ -111,7 +126,8 @@ def per_token_law(
         for sure in (likeliest, anywhere[part].unsqueeze(-1)):
             drawn.append((one_hot(sure.squeeze(-1), vocabulary, p.dtype), sure))
         for q_part, tokens in drawn:  # acceptance counts only where there are drafts
-            found = accept(p[part], q_part, tokens, slot[part])
+            asked = () if own is None else (own[part],)
+            found = accept(p[part], q_part, tokens, slot[part], *asked)
             a = torch.zeros_like(q_part).scatter(-1, tokens, found)
             a = torch.where(q_part > 0, a, 0.0)
             kept = q_part * a

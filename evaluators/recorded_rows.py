@@ -16,7 +16,6 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from torch import Tensor
 
-from paretoken.evaluators.models.llamagen import Transformer
 from paretoken.spaces.errors import Unreadable
 
 SAMPLES = 8
@@ -31,32 +30,41 @@ class RecordedRows:
 
     conditional, unconditional: float16 [R, V]. draft: float16 [R, V], conditional logits one
     position earlier, from which drafts are imagined to come. index: int64 [R], the token of the
-    sample that each row predicts.
+    sample that each row predicts. vocabulary: int64 [V], the tokens that the columns stand for,
+    where only the likeliest of a large vocabulary were kept.
     """
 
     conditional: NDArray[np.float16]
     unconditional: NDArray[np.float16]
     draft: NDArray[np.float16]
     index: NDArray[np.int64]
+    vocabulary: NDArray[np.int64] | None = None
 
     @classmethod
-    def of(cls, model: Transformer, tokens: Tensor, classes: Tensor) -> RecordedRows:
-        """Rows of the model on samples tokens [n, N] of classes [n], all on its device."""
-        null = torch.full_like(classes, model.config.classes)
-        with torch.inference_mode():
-            of_class = model(tokens, classes).cpu()
-            of_none = model(tokens, null).cpu()
-        places = torch.arange(1, tokens.shape[1], STEP)
+    def of(
+        cls,
+        conditional: Tensor,
+        unconditional: Tensor,
+        step: int = STEP,
+        vocabulary: Tensor | None = None,
+    ) -> RecordedRows:
+        """Rows of a model's logits [n, N, V] on samples, every so many-th position of each.
+
+        vocabulary: the tokens [V] that the columns are, where they are not all.
+        """
+        places = torch.arange(1, conditional.shape[1], step)
         return cls(
-            conditional=_half(of_class[:, places]),
-            unconditional=_half(of_none[:, places]),
-            draft=_half(of_class[:, places - 1]),
-            index=np.tile(places.numpy(), len(tokens)),
+            conditional=_half(conditional[:, places]),
+            unconditional=_half(unconditional[:, places]),
+            draft=_half(conditional[:, places - 1]),
+            index=np.tile(places.numpy(), len(conditional)),
+            vocabulary=None if vocabulary is None else vocabulary.numpy(),
         )
 
     def dump(self) -> bytes:
         """The rows as bytes (safetensors)."""
-        return save({name: getattr(self, name) for name in _FIELDS})
+        fields = {name: getattr(self, name) for name in _FIELDS}
+        return save({name: value for name, value in fields.items() if value is not None})
 
     @classmethod
     def load(cls, data: bytes) -> RecordedRows:
@@ -96,7 +104,7 @@ class RecordedRows:
         )
 
 
-_FIELDS = ("conditional", "unconditional", "draft", "index")
+_FIELDS = ("conditional", "unconditional", "draft", "index", "vocabulary")
 
 
 def _half(logits: Tensor) -> NDArray[np.float16]:

@@ -151,6 +151,8 @@ class Component(pg.Object):  # type: ignore[misc]  # PyGlove ships no types
 
     # PyGlove would read annotations here as fields of every component.
     kind = ""
+    # What kind of model it is for: "image" or "text"; "" fits any.
+    modality = ""
     fields = cast("dict[str, Knob | Part]", {})
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

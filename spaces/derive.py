@@ -31,39 +31,51 @@ def warn(tag: str, error: Exception) -> None:
     warnings.warn(f"plug-in {tag!r} is left out: {type(error).__name__}: {error}", stacklevel=2)
 
 
-def derive(root: type[Component] | str = Candidate, report: Report = warn) -> Any:
+def derive(
+    root: type[Component] | str = Candidate, report: Report = warn, modality: str = ""
+) -> Any:
     """The symbolic tree of a class, of a tag `kind/name`, or of any plug-in of a kind.
 
     A plug-in that cannot be loaded or derived goes to `report` and is left out; a kind of which
     none works raises BadInput. A part never holds a component that it is itself inside of.
+    modality: leaves out what is for another kind of model; "" takes everything.
     """
+    deriving = _Deriving(report, modality)
     if isinstance(root, str):
-        return _one_of(root, report, ()) if "/" not in root else _open(component(root), report, ())
-    return _open(root, report, ())
+        return deriving.open(component(root), ()) if "/" in root else deriving.one_of(root, ())
+    return deriving.open(root, ())
 
 
-def _open(cls: type[Component], report: Report, inside: tuple[type[Component], ...]) -> Component:
-    values = {
-        name: _one_of(declared.kind, report, (*inside, cls))
-        if isinstance(declared, Part)
-        else choice(declared, points(declared))
-        for name, declared in cls.fields.items()
-    }
-    return cls(**values)
+class _Deriving:
+    """One pass over the plug-ins."""
 
+    def __init__(self, report: Report, modality: str) -> None:
+        self._report, self._modality = report, modality
 
-def _one_of(kind: str, report: Report, inside: tuple[type[Component], ...]) -> Any:
-    found = []
-    for name in KINDS[kind].names():
-        try:
-            cls = component(f"{kind}/{name}")
-            if cls not in inside:
-                found.append(_open(cls, report, inside))
-        except Exception as error:  # somebody else's plug-in may raise anything
-            report(f"{kind}/{name}", error)
-    if not found:
-        raise BadInput(f"no plug-in of {kind} works, so there is nothing to choose from.")
-    return found[0] if len(found) == 1 else pg.oneof(found)
+    def open(self, cls: type[Component], inside: tuple[type[Component], ...]) -> Component:
+        values = {
+            name: self.one_of(declared.kind, (*inside, cls))
+            if isinstance(declared, Part)
+            else choice(declared, points(declared))
+            for name, declared in cls.fields.items()
+        }
+        return cls(**values)
+
+    def one_of(self, kind: str, inside: tuple[type[Component], ...]) -> Any:
+        found = []
+        for name in KINDS[kind].names():
+            try:
+                cls = component(f"{kind}/{name}")
+                if cls not in inside and self._fits(cls):
+                    found.append(self.open(cls, inside))
+            except Exception as error:  # somebody else's plug-in may raise anything
+                self._report(f"{kind}/{name}", error)
+        if not found:
+            raise BadInput(f"no plug-in of {kind} works, so there is nothing to choose from.")
+        return found[0] if len(found) == 1 else pg.oneof(found)
+
+    def _fits(self, cls: type[Component]) -> bool:
+        return not self._modality or cls.modality in ("", self._modality)
 
 
 def choice(knob: Knob, among: list[Any]) -> Any:

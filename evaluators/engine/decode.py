@@ -28,6 +28,8 @@ class Trace:
     forwards, accepted, rejected: [n] int64 per sample: target forwards, drafts kept and refused.
     rounds: [n] int64, equal where every single round tested and kept as many drafts.
     seconds: wall time of the rounds, synchronised, without capture; capture_seconds: that apart.
+    begun, first, lasted: [n] float64 seconds of each sample: of reading its prompt, from there to
+    its first token being seen, and of it all.
     """
 
     forwards: Tensor
@@ -36,6 +38,9 @@ class Trace:
     rounds: Tensor
     seconds: float
     capture_seconds: float
+    begun: Tensor
+    first: Tensor
+    lasted: Tensor
 
     def arrays(self) -> tuple[NDArray[np.int64], ...]:
         """Forwards, drafts kept and refused, and rounds: what equal work repeats exactly."""
@@ -98,6 +103,8 @@ class Decoding:
         tokens = torch.empty(wanted, length, dtype=torch.int64)
         work = torch.zeros(len(rows.counts), wanted, dtype=torch.int64)
         owner = np.full(session.batch, -1)  # which sample a row decodes
+        times = np.zeros((3, wanted))  # of each sample: reading, first token, all
+        loaded = np.zeros(session.batch)  # when a row's sample was begun
         next_sample = done = 0
         begun = time.perf_counter()
         rows.count.fill_(length)
@@ -110,6 +117,7 @@ class Decoding:
                 at = torch.from_numpy(ended).to(device)
                 tokens[owner[ended]] = rows.tokens[at, :length].cpu()
                 work[:, owner[ended]] = torch.stack(rows.counts)[:, at].cpu()
+                times[2, owner[ended]] = time.perf_counter() - loaded[ended]
                 owner[ended] = -1
                 done += len(ended)
                 progress(done, wanted)
@@ -117,9 +125,13 @@ class Decoding:
             if len(free):
                 owner[free] = np.arange(next_sample, next_sample + len(free))
                 samples = torch.from_numpy(owner[free]).to(device)
+                loaded[free] = loading = time.perf_counter()
                 session.load(
                     torch.from_numpy(free).to(device), first_id + samples, classes[samples]
                 )
+                if device.type == "cuda" and self._target.modality == "text":
+                    torch.cuda.synchronize(device)  # prompts were read
+                times[0, owner[free]] = (time.perf_counter() - loading) / len(free)
                 counts[free], lengths[free] = 0, first
                 next_sample += len(free)
                 looks.clear()  # they saw the rows before
@@ -132,6 +144,9 @@ class Decoding:
                 counts, lengths, broken = np.split(
                     looks.popleft().wait(), [session.batch, 2 * session.batch]
                 )
+                seen = owner[(counts > 0) & (owner >= 0)]
+                new = seen[times[1, seen] == 0]
+                times[1, new] = time.perf_counter() - loaded[np.isin(owner, new)]
                 if broken.any():
                     rows.broken.zero_()
                     raise MeasurementFailed("nan", "the model's logits are not numbers (NaN)")
@@ -140,7 +155,8 @@ class Decoding:
         seconds = time.perf_counter() - begun
         forwards, accepted, rejected, rounds = work
         capture = self._rounds.capture_seconds
-        return tokens, Trace(forwards, accepted, rejected, rounds, seconds, capture)
+        clock = torch.from_numpy(times)
+        return tokens, Trace(forwards, accepted, rejected, rounds, seconds, capture, *clock)
 
     def _window(self, longest: int) -> int:
         """Tokens to feed next, where the longest window that any row wants is known."""

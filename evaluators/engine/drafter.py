@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from paretoken.evaluators.engine.length import Length
 from paretoken.evaluators.engine.proposal import Proposal, Verdict
+from paretoken.evaluators.engine.sampling import Sampling
 from paretoken.spaces.component import Component
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a drafter's memory holds: B rows of N tokens over V values on a grid `width` wide."""
+    """What a drafter's memory is for: B rows of N tokens over V values on a grid `width` wide.
+
+    target, sampling, stop: the model that checks the drafts, its sampling law and the length rule,
+    for drafters that look at the prompt, or draft with a model of their own.
+    """
 
     batch: int
     length: int
@@ -23,6 +29,9 @@ class Shape:
     width: int
     device: torch.device
     dtype: torch.dtype
+    target: Any = None
+    sampling: Sampling | None = None
+    stop: Length | None = None
 
 
 @dataclass(frozen=True)
@@ -44,11 +53,11 @@ class Round:
 class DraftMemory(Protocol):
     """What a drafter remembers between rounds, in tensors of fixed shape updated in place."""
 
-    def reset(self, rows: Tensor, ids: Tensor, seed: int) -> None:
-        """Start samples `ids` [n] in batch rows `rows` [n]."""
+    def reset(self, rows: Tensor, ids: Tensor, seed: int, classes: Tensor) -> None:
+        """Start samples `ids` [n] of classes or prompts [n] in batch rows `rows` [n]."""
 
     def propose(self, drafts: int) -> Proposal:
-        """The first `drafts` guesses of every row; all of them valid."""
+        """Up to `drafts` guesses for every row; a row has those that are valid, at its front."""
 
     def observe(self, finished: Round) -> None:
         """Learn from a round and prepare the next guesses."""
@@ -69,6 +78,16 @@ class Drafter(Component):
         """Whether the drafts come from the noise that decides the target's draw, so that equality
         is the verification (`SharedNoise`)."""
         return True
+
+    @property
+    def has_law(self) -> bool:
+        """Whether drafts come from a law of the drafter's own, which a length rule may look at."""
+        return False
+
+    @property
+    def ragged(self) -> bool:
+        """Whether rows may have fewer drafts than asked for, so that a shorter window will do."""
+        return False
 
     @abstractmethod
     def memory(self, shape: Shape) -> DraftMemory:

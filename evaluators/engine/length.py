@@ -14,6 +14,9 @@ class Length(Component):
 
     kind = "lengths"
 
+    # Whether it asks for the law that drafts come from (`goes_on`).
+    asks_law = False
+
     @abstractmethod
     def first(self, window: int) -> int:
         """The length of a sample's first window, 1 … window."""
@@ -22,6 +25,11 @@ class Length(Component):
     def following(self, length: Tensor, accepted: Tensor, window: int) -> Tensor:
         """The next length of every row. length: [B] of the round that ends, in which `accepted` [B]
         of its length - 1 drafts were kept. Returns [B] int64 in 1 … window, free of host syncs."""
+
+    def goes_on(self, law: Tensor, token: Tensor) -> Tensor | None:
+        """Whether a drafter that has just drafted `token` [B], in its own model's law [B, V], is to
+        draft another; None where the rule never asks. The token itself is checked all the same."""
+        return None
 
     @property
     def constant(self) -> bool:

@@ -28,6 +28,15 @@ class Proposal:
         """Whether each node continues the one before it."""
         return self.parents == tuple(range(-1, len(self.parents) - 1))
 
+    def first(self, drafts: int) -> Proposal:
+        """The first `drafts` nodes alone."""
+        return Proposal(
+            self.tokens[:, :drafts],
+            self.laws[:, :drafts],
+            self.valid[:, :drafts],
+            self.parents[:drafts],
+        )
+
 
 @dataclass(frozen=True)
 class Verdict:

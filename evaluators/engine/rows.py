@@ -33,6 +33,12 @@ class Fed(NamedTuple):
     place: Tensor
     valid: Tensor
 
+    def first(self, window: int) -> Fed:
+        """What a shorter window shows."""
+        return Fed(
+            self.tokens[:, :window], self.place[:, :window], self.valid[:, : max(0, window - 1)]
+        )
+
 
 class Rows:
     """B rows of up to N tokens, updated in place so that a CUDA graph can hold a round.
@@ -40,13 +46,23 @@ class Rows:
     tokens: [B, N + pad]. pending: [B], the token that is fed next. count: [B], tokens that stand; N
     where a row is finished. lengths: [B], tokens that the next window is to hold. broken: [1], not
     0 once any law was no number. standing: the last three in one tensor, for the host to look at.
+    ends: tokens after which a sample is over; the rest of its row repeats the one that ended it.
     """
 
-    def __init__(self, batch: int, length: int, window: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        batch: int,
+        length: int,
+        window: int,
+        device: torch.device,
+        ends: tuple[int, ...] = (),
+    ) -> None:
         def zeros(*size: int) -> Tensor:
             return torch.zeros(batch, *size, dtype=torch.int64, device=device)
 
         self.length = length
+        self._ends = torch.tensor(ends, dtype=torch.int64, device=device)
+        self._places = torch.arange(length + window, device=device)
         self.tokens, self.pending = zeros(length + window), zeros()
         self.counts = RowCounts(zeros(), zeros(), zeros(), zeros())
         self.standing = torch.zeros(2 * batch + 1, dtype=torch.int64, device=device)
@@ -94,6 +110,7 @@ class Rows:
 
             state = (self.tokens, self.pending, self.count, *self.counts, self.broken)
             kernels.commit(state, drafts, valid, accepted, token, laws, self.length, _NEXT_ROUND)
+            self._close()
             return
         open_rows = self.count < self.length
         slots = torch.arange(drafts.shape[1] + 1, device=drafts.device)
@@ -114,3 +131,15 @@ class Rows:
         self.pending.copy_(torch.where(open_rows, token, self.pending))
         self.count.add_(gained)
         self.broken |= (laws[..., 0].isnan() & open_rows.unsqueeze(-1)).any()
+        self._close()
+
+    def _close(self) -> None:
+        """Finish the rows in which a sample has ended."""
+        if not len(self._ends):
+            return
+        ended = torch.isin(self.tokens, self._ends) & (self._places < self.count.unsqueeze(-1))
+        over = ended.any(-1)
+        end = ended.long().argmax(-1, keepdim=True)  # the first of them
+        rest = over.unsqueeze(-1) & (self._places > end)
+        self.tokens.copy_(torch.where(rest, self.tokens.gather(1, end), self.tokens))
+        self.count.copy_(torch.where(over, self.length, self.count))

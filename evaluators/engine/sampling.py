@@ -19,6 +19,11 @@ class Sampling(Component):
         """Whether unconditional logits are needed at all."""
         return False
 
+    @property
+    def certain(self) -> bool:
+        """Whether every law is certain of one token (greedy decoding), so that chance is idle."""
+        return False
+
     def guided_at(self, index: int) -> bool:
         """Whether they are still needed for tokens of this index and later."""
         return self.guided

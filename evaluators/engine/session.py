@@ -50,27 +50,38 @@ class Session:
         self._cache: Any = target.allocate(batch, sampling.guided)
         length, device = target.length, target.device
         padded = length + self.window
-        shape = Shape(batch, length, target.vocabulary, target.width, device, dtype)
+        self._asks_model, self._ragged = self._rule.asks_model, decoder.drafter.ragged
+        shape = Shape(
+            batch, length, target.vocabulary, target.width, device, dtype,
+            target, sampling, self._length,
+        )  # fmt: skip
         self._memory = decoder.drafter.memory(shape)
-        self.rows = Rows(batch, length, self.window, device)
+        self.rows = Rows(batch, length, self.window, device, target.ends)
         self._accept = torch.zeros(batch, padded, device=device)
         self._next = torch.zeros(batch, padded, device=device)
         self._gumbel: Tensor | None = None
-        if decoder.drafter.shares_noise:
-            self._gumbel = torch.zeros(batch, padded, target.vocabulary, device=device)
+        shared = decoder.drafter.shares_noise
+        self._idle = shared and sampling.certain
+        if shared:
+            # Where nothing is left to chance one zero stands for all the noise, but for kernels.
+            whole = (batch, padded, target.vocabulary)
+            held = (1, 1, 1) if self._idle and device.type == "cpu" else whole
+            self._gumbel = torch.zeros(held, device=device).expand(whole)
 
     def load(self, rows: Tensor, ids: Tensor, classes: Tensor) -> None:
         """Start samples in some rows. rows, ids (row ids of the random numbers), classes: [n]."""
-        self.rows.start(rows, self.target.begin(classes), self._length.first(self.window))
+        pending = self.target.begin(classes, rows, self._cache)
+        self.rows.start(rows, pending, self._length.first(self.window))
         # Positions beyond the sample are fed for windows that overhang; their numbers are unused.
         used = self.target.length
         if self._gumbel is not None:
-            self._gumbel[rows, :used] = gumbels(self.seed, ids, used, self.target.vocabulary)
+            if not self._idle:
+                self._gumbel[rows, :used] = gumbels(self.seed, ids, used, self.target.vocabulary)
         else:
             drawn = tables(self.seed, {Purpose.ACCEPT: 1, Purpose.NEXT: 1}, ids, used)
             self._accept[rows, :used] = drawn[Purpose.ACCEPT][..., 0]
             self._next[rows, :used] = drawn[Purpose.NEXT][..., 0]
-        self._memory.reset(rows, ids, self.seed)
+        self._memory.reset(rows, ids, self.seed, classes)
 
     def round(self, window: int, guided: bool) -> None:
         """Advance every unfinished row by 1 … window tokens with one target forward.
@@ -81,17 +92,22 @@ class Session:
         rows, drafts = self.rows, self._memory.propose(window - 1)
         fed = rows.feed(drafts.tokens, drafts.valid)
         proposal = type(drafts)(drafts.tokens, drafts.laws, fed.valid, drafts.parents)
+        if self._ragged and fed.tokens.device.type == "cpu":  # a device is not asked
+            longest = int(fed.valid.sum(-1).max())
+            proposal, fed = proposal.first(longest), fed.first(longest + 1)
         conditional, unconditional = self.target.forward(
             fed.tokens, rows.count, self._cache, guided
         )
         laws = self.sampling.laws(conditional, unconditional, fed.place)
-        chance = Chance(self._uniform(self._accept, fed.place[:, :-1]), self._gumbel, fed.place)
+        own = conditional.softmax(-1) if self._asks_model else None
+        accept = self._uniform(self._accept, fed.place[:, :-1])
+        chance = Chance(accept, self._gumbel, fed.place, own)
         verdict = self._rule.select(laws, proposal, self._residual, chance, self._geometry)
         token = self._following(verdict, fed.place)
         finished = rows.count >= self.target.length
         rows.commit(proposal.tokens, proposal.valid, verdict.accepted, token, laws)
         lengths = rows.lengths.clamp(max=window)
-        if window > 1:
+        if window > 1 or self._ragged:
             self._memory.observe(Round(laws, proposal, verdict, lengths, rows.count, rows.tokens))
         if not self._length.constant:
             following = self._length.following(lengths, verdict.accepted, self.window)

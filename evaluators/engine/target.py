@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -11,17 +11,26 @@ from torch import Tensor
 class Target(Protocol):
     """An autoregressive model with a static cache and a position for every row.
 
-    A sample has `length` tokens over `vocabulary` values on a grid `width` columns wide. The token
-    before the first one is the condition (`begin`). Rolling back is moving the position back.
+    A sample has `length` tokens over `vocabulary` values on a grid `width` columns wide; it is over
+    before that where one of `ends` was emitted. The token before the first one is what it begins
+    from (`begin`): the class of an image, the last token of a prompt. Rolling back is moving the
+    position back.
     """
+
+    # Which components fit: those of this modality and those of none; see `Component.modality`.
+    modality: ClassVar[str]
 
     vocabulary: int
     length: int
     width: int
     device: torch.device
+    ends: tuple[int, ...]
 
-    def begin(self, classes: Tensor) -> Tensor:
-        """The pending token before the first one: [B] classes -> [B] ids, all >= vocabulary."""
+    def begin(self, classes: Tensor, rows: Tensor, cache: Any) -> Tensor:
+        """Start samples of classes [n] (images) or prompts [n] (text) in some rows [n] of a cache.
+
+        What comes before the token returned is in the cache afterwards. Returns the pending token
+        of each, [n] ids; of an image a class token, >= vocabulary."""
 
     def allocate(self, batch: int, guided: bool) -> Any:
         """A cache for `batch` rows (twice as many inside if guided)."""

@@ -20,15 +20,17 @@ from paretoken.spaces.errors import BadInput
 
 @dataclass(frozen=True)
 class Chance:
-    """The random numbers of one round.
+    """The random numbers of one round, and what else a rule may look at.
 
     accept: [B, D] uniforms. gumbel: noise [B, P, V] of every position, or None. place: [B, D + 1],
-    the position that each slot predicts.
+    the position that each slot predicts. own: [B, D + 1, V], the model's own laws at temperature 1,
+    for rules that ask for them (`Verifier.asks_model`).
     """
 
     accept: Tensor
     gumbel: Tensor | None = None
     place: Tensor | None = None
+    own: Tensor | None = None
 
 
 class Residual(Component):
@@ -55,6 +57,9 @@ class Verifier(Component):
     # the conformance suite. A changed source makes the claim void until it has passed again. Rules
     # that test one token at a time claim nothing: their law is computed.
     passed = ""
+    # Whether the rule looks at the model's own law beside the one that tokens are drawn from: under
+    # greedy decoding the latter is certain of one token, and says nothing of the others.
+    asks_model = False
 
     @abstractmethod
     def select(
@@ -91,9 +96,18 @@ class PerToken(Verifier):
         """
 
     def acceptance(
-        self, p: Tensor, q: Tensor, tokens: Tensor, slot: Tensor, geometry: Geometry
+        self,
+        p: Tensor,
+        q: Tensor,
+        tokens: Tensor,
+        slot: Tensor,
+        geometry: Geometry,
+        own: Tensor | None = None,
     ) -> Tensor:
-        """a(x) = min(1, ratio(x)), and 0 where the target forbids the token; shapes as `ratio`."""
+        """a(x) = min(1, ratio(x)), and 0 where the target forbids the token; shapes as `ratio`.
+
+        own: [..., V], the model's own laws, where the rule `asks_model`.
+        """
         ratio = self.ratio(p, q, tokens, slot, geometry)
         if fused(ratio.device) and ratio.dim() == 3 and ratio.shape[-1] == 1:
             from paretoken.evaluators.kernels import verify as kernels
@@ -121,7 +135,9 @@ class PerToken(Verifier):
         if depth == 0:  # no drafts: the next law is the target's
             return Verdict(path, path.sum(-1), laws[:, 0])
         p, q = laws[:, :depth], proposal.laws
-        a = self.acceptance(p, q, proposal.tokens.unsqueeze(-1), slots.view(1, -1, 1), geometry)
+        own = None if chance.own is None else chance.own[:, :depth]
+        tokens = proposal.tokens.unsqueeze(-1)
+        a = self.acceptance(p, q, tokens, slots.view(1, -1, 1), geometry, own)
         kept = keep(a.squeeze(-1), chance.accept, proposal.valid, laws, q)
 
         def ratio_of_all() -> Tensor:

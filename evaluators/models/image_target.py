@@ -17,6 +17,8 @@ class ImageTarget:
     Guidance doubles the batch: rows 0 … B - 1 see the class, rows B … 2B - 1 the null class.
     """
 
+    modality = "image"
+
     def __init__(self, model: Transformer, device: torch.device, dtype: torch.dtype) -> None:
         # A copy: the next target may want the weights in another type, and as exact as they were.
         self.model = copy.deepcopy(model).to(device, dtype).eval().requires_grad_(False)
@@ -24,9 +26,10 @@ class ImageTarget:
         self.length = model.config.length
         self.width = model.config.width
         self.device, self.dtype = device, dtype
+        self.ends: tuple[int, ...] = ()
 
-    def begin(self, classes: Tensor) -> Tensor:
-        """The class tokens [B] of classes [B]."""
+    def begin(self, classes: Tensor, rows: Tensor, cache: KeyValueCache) -> Tensor:
+        """The class tokens [n] of classes [n]: nothing comes before them."""
         return self.vocabulary + classes.to(self.device)
 
     def allocate(self, batch: int, guided: bool) -> KeyValueCache:

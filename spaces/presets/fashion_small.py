@@ -14,7 +14,7 @@ from paretoken.spaces.space import Space
 def fashion_small() -> Space:
     """One decoder family with windows, couplings and relaxed verifiers; runtime as it is."""
     return (
-        Space(derive(Candidate))
+        Space(derive(Candidate, modality="image"))
         .fix("decoder.drafter", "jacobi")
         .narrow("jacobi.window", (4, 8, 16))
         .narrow("jacobi.coupling", ("none", "gumbel"))

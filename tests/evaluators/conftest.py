@@ -26,16 +26,19 @@ class ToyTarget:
     rolls back wrongly reads wrong prefixes.
     """
 
+    modality = "image"
+
     def __init__(self, vocabulary: int, length: int, width: int = 2, spread: float = 1.5) -> None:
         self.vocabulary, self.length, self.width = vocabulary, length, width
         self.device = torch.device("cpu")
         self.classes = 2
+        self.ends: tuple[int, ...] = ()
         generator = torch.Generator().manual_seed(vocabulary * 1000 + length)
         prefixes = vocabulary ** (length - 1)
         shape = (self.classes, length, prefixes, vocabulary)
         self.logits = spread * torch.randn(shape, generator=generator, dtype=torch.float64)
 
-    def begin(self, classes: Tensor) -> Tensor:
+    def begin(self, classes: Tensor, rows: Tensor, cache: Tensor) -> Tensor:
         return self.vocabulary + classes
 
     def allocate(self, batch: int, guided: bool) -> Tensor:

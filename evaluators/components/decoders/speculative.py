@@ -3,7 +3,8 @@
 `plain`, `sjd`, `gsd`, `lantern`, … are settings of this loop (`paretoken.spaces.decoders`).
 Equivalences: without drafts the other parts are inert; shared noise verifies by equality and drops
 verifier and residual; the exact verifier has one residual; a verifier that only relaxes has
-matched = exact residual; a window of 2 leaves an adaptive length nothing to choose.
+matched = exact residual; a window of 2 leaves an adaptive length nothing to choose; a length rule
+that asks for the draft's law is inert where drafts have none.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ class Speculative(Component):
         if isinstance(drafter, NoDraft) and not isinstance(length, Fixed):
             length = Fixed()
         if isinstance(length, Adaptive) and length.least >= drafter.most:
+            length = Fixed()
+        if length.asks_law and not drafter.has_law:
             length = Fixed()
         if drafter.shares_noise and not isinstance(verifier, Exact):
             verifier = Exact()

@@ -89,7 +89,7 @@ class _Guesses:
             for purpose, slots in self._uses.items()
         }
 
-    def reset(self, rows: Tensor, ids: Tensor, seed: int) -> None:
+    def reset(self, rows: Tensor, ids: Tensor, seed: int, classes: Tensor) -> None:
         drawn = tables(seed, self._uses, ids, self._shape.length)
         for purpose, table in self._chance.items():
             table[rows] = drawn[purpose]

@@ -26,7 +26,7 @@ class _Nothing:
             parents=(),
         )
 
-    def reset(self, rows: Tensor, ids: Tensor, seed: int) -> None:
+    def reset(self, rows: Tensor, ids: Tensor, seed: int, classes: Tensor) -> None:
         """Nothing is remembered."""
 
     def propose(self, drafts: int) -> Proposal:

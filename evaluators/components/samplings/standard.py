@@ -48,6 +48,10 @@ class Standard(Sampling):
     def guided(self) -> bool:
         return bool(self.cfg > 1.0)
 
+    @property
+    def certain(self) -> bool:
+        return bool(self.temperature == 0.0)
+
     def guided_at(self, index: int) -> bool:
         return self.guided and (self.cfg_interval < 0 or index <= self.cfg_interval + 1)
 

@@ -27,6 +27,8 @@ from paretoken.spaces.component import Component, knob
 class Grouped(PerToken):
     """Keep a draft as often as the target would have something of its group."""
 
+    modality = "image"
+
     size: int = knob(
         14, low=1, high=1024, grid=(2, 3, 5, 8, 10, 14, 25, 50), log=True, doc="Group size."
     )

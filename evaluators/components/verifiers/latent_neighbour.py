@@ -24,6 +24,8 @@ _MOST_PAIRS = 1 << 26
 class LatentNeighbour(PerToken):
     """Keep a draft as often as the target would have it or something that looks like it."""
 
+    modality = "image"
+
     k: int = knob(
         100,
         low=0,

@@ -151,7 +151,7 @@ def test_guesses_move_alike(
                 f"paretoken.evaluators.{module}.fused", lambda _, fused=chosen: fused
             )
         memory: Any = drafter.memory(shape)
-        memory.reset(torch.arange(B, device=device), torch.arange(B, device=device), 3)
+        memory.reset(*[torch.arange(B, device=device)] * 2, 3, torch.zeros(B, device=device))
         for turn in range(3):
             window = W if turn != 1 else 2
             proposal = memory.propose(window - 1)

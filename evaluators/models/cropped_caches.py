@@ -1,0 +1,49 @@
+"""One Hugging Face cache for each row, for models that keep more than keys and values by place.
+
+Sliding windows and recurrent states cannot be written at a place of one's own, so each row has the
+cache that the model makes for itself, and is run by itself. Rolling back is cropping, by the rule
+that holds in all of transformers 5: only by a negative count, and never by zero, which in 5.0
+empties the cache; layers that forget are told first that they may be asked back.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from paretoken.spaces.errors import BadInput
+
+
+class CroppedCaches:
+    """B caches and how many tokens each has seen. offset: as in `RowCache`."""
+
+    def __init__(self, rows: int, config: Any, device: torch.device) -> None:
+        self._config = config
+        self.offset = torch.zeros(rows, dtype=torch.int64, device=device)
+        self._caches = [self._fresh() for _ in range(rows)]
+        self._seen = [0] * rows
+
+    def _fresh(self) -> Any:
+        cache = DynamicCache(config=self._config)
+        if hasattr(cache, "activate_past_recording"):
+            cache.activate_past_recording()
+        return cache
+
+    def at(self, row: int, place: int, window: int) -> Any:
+        """The cache of a row, rolled back to `place`, for a window that is fed there."""
+        if place == 0:
+            self._caches[row], self._seen[row] = self._fresh(), 0
+        over = self._seen[row] - place
+        if over < 0:
+            raise BadInput(
+                f"row {row} is fed at place {place}, but its cache ends at {self._seen[row]}: this "
+                "model cannot skip places."
+            )
+        if over > 0:
+            for layer in self._caches[row].layers:
+                if layer.is_initialized:  # a draft that skips layers never runs some
+                    layer.crop(-over)
+        self._seen[row] = place + window
+        return self._caches[row]

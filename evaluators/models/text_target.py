@@ -1,0 +1,185 @@
+"""Any Hugging Face causal language model as the decoding engine drives it.
+
+A row begins with its prompt: all of it but the last token is read into the cache, the last one is
+pending. Plain decoding and every decoder read the prompt alike, so that they round alike.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from paretoken.evaluators.models.cropped_caches import CroppedCaches
+from paretoken.evaluators.models.row_cache import RowCache
+from paretoken.spaces.errors import BadInput
+
+# Windows overhang the end of a sample by less than this.
+_OVERHANG = 128
+
+
+@dataclass(frozen=True)
+class Context:
+    """A prompt in tokens [P] int64, P >= 2; source: the part of it that the answer may copy."""
+
+    tokens: Tensor
+    source: tuple[int, int]
+
+
+class TextTarget:
+    """A language model with its prompts; see `paretoken.evaluators.engine.target.Target`.
+
+    contexts: prompt i is class i. length: tokens of an answer at most. ends: tokens that end one.
+    draft: another model for the same tokens, that small drafts come from.
+    """
+
+    modality = "text"
+
+    def __init__(
+        self,
+        model: Any,
+        contexts: Sequence[Context],
+        *,
+        length: int,
+        ends: tuple[int, ...],
+        device: torch.device,
+        dtype: torch.dtype,
+        draft: Any = None,
+    ) -> None:
+        self.model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
+        self.contexts, self.length, self.ends = tuple(contexts), length, ends
+        self.device, self.dtype, self._draft = device, dtype, draft
+        self.vocabulary = int(model.config.get_text_config().vocab_size)
+        self.width = length  # text is one line
+        self._by_place = _keeps_every_place(model.config, self._slots)
+        parameters = inspect.signature(model.forward).parameters
+        # The name since transformers 5.2x, and the one before.
+        self._cache_name = "cache" if "cache" in parameters else "past_key_values"
+        self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in parameters else {}
+
+    @property
+    def _slots(self) -> int:
+        return max(len(context.tokens) for context in self.contexts) + self.length + _OVERHANG
+
+    def begin(self, classes: Tensor, rows: Tensor, cache: RowCache | CroppedCaches) -> Tensor:
+        """Read prompts [n] into rows [n]; returns the last token of each."""
+        pending = []
+        for prompt, row in zip(classes.tolist(), rows.tolist(), strict=True):
+            tokens = self.contexts[prompt].tokens.to(self.device)
+            cache.offset[row] = len(tokens) - 1
+            read = tokens[:-1].unsqueeze(0)
+            if isinstance(cache, RowCache):
+                places = torch.arange(read.shape[1], device=self.device).unsqueeze(0)
+                at = torch.tensor([row], device=self.device)
+                cache.point(at, places, read.shape[1])
+                self._run(read, places, cache, cache.mask(self.dtype), **self._last_only)
+            else:
+                self._run_row(row, 0, read, cache, **self._last_only)
+            pending.append(tokens[-1])
+        return torch.stack(pending)
+
+    def allocate(self, batch: int, guided: bool) -> RowCache | CroppedCaches:
+        """A cache for `batch` rows."""
+        if guided:
+            raise BadInput(
+                "language models have no unconditional twin: leave sampling.cfg at 1 "
+                "(--set sampling.cfg=1)."
+            )
+        if self._by_place:
+            return RowCache(batch, self._slots, self.device)
+        return CroppedCaches(batch, self.model.config, self.device)
+
+    def forward(
+        self, tokens: Tensor, positions: Tensor, cache: RowCache | CroppedCaches, guided: bool
+    ) -> tuple[Tensor, None]:
+        """Logits [B, W, V] float32 (or wider) after tokens [B, W] fed at positions [B] on."""
+        window = tokens.shape[1]
+        start = cache.offset + positions
+        if isinstance(cache, RowCache):
+            places = start.unsqueeze(-1) + torch.arange(window, device=self.device)
+            longest = cache.slots
+            if self.device.type == "cpu":  # reading the positions would stop a CUDA stream
+                longest = int(start.max()) + window
+            cache.point(None, places, longest)
+            logits = self._run(tokens, places, cache, cache.mask(self.dtype))
+        else:
+            each = zip(start.tolist(), tokens.split(1), strict=True)
+            logits = torch.cat([self._run_row(i, at, w, cache) for i, (at, w) in enumerate(each)])
+        return (logits if logits.dtype == torch.float64 else logits.float()), None
+
+    def _run(
+        self, tokens: Tensor, places: Tensor, cache: Any, mask: Tensor | None, **more: Any
+    ) -> Tensor:
+        found = self.model(
+            input_ids=tokens, position_ids=places, attention_mask=mask, use_cache=True,
+            **{self._cache_name: cache}, **more,
+        )  # fmt: skip
+        logits: Tensor = found.logits
+        return logits
+
+    def _run_row(
+        self, row: int, start: int, tokens: Tensor, caches: CroppedCaches, **more: Any
+    ) -> Tensor:
+        places = torch.arange(start, start + tokens.shape[1], device=self.device).unsqueeze(0)
+        cache = caches.at(row, start, tokens.shape[1])
+        return self._run(tokens, places, cache, None, **more)
+
+    def small(self) -> TextTarget:
+        """The second model, on the same prompts; raises BadInput where there is none."""
+        if self._draft is None:
+            raise BadInput(
+                "drafters/small_model needs a second model of the same tokens: name it with "
+                "--option draft=PATH."
+            )
+        return self._with(self._draft)
+
+    def with_layers(self, kept: Sequence[int]) -> TextTarget:
+        """The same model with only some of its layers, in their order; the weights are shared."""
+        body_name = self.model.base_model_prefix
+        body = getattr(self.model, body_name, None)
+        if not isinstance(getattr(body, "layers", None), torch.nn.ModuleList):
+            raise BadInput(
+                f"{type(self.model).__name__} does not keep its layers in a list called 'layers', "
+                "so it cannot draft with some of them: use another drafter."
+            )
+        model, body = _shallow(self.model), _shallow(body)
+        config = copy.copy(self.model.config)
+        config.num_hidden_layers = len(kept)
+        body._modules["layers"] = torch.nn.ModuleList([body.layers[i] for i in kept])
+        body.config = config
+        model._modules[body_name] = body
+        return self._with(model)
+
+    @property
+    def layers(self) -> int:
+        """How many layers the model has."""
+        return int(self.model.config.get_text_config().num_hidden_layers)
+
+    def _with(self, model: Any) -> TextTarget:
+        return TextTarget(
+            model, self.contexts, length=self.length, ends=self.ends, device=self.device,
+            dtype=self.dtype,
+        )  # fmt: skip
+
+
+def _shallow(module: Any) -> Any:
+    """A module of its own that shares all parts and weights."""
+    twin = copy.copy(module)
+    twin._modules = dict(module._modules)
+    return twin
+
+
+def _keeps_every_place(config: Any, slots: int) -> bool:
+    """Whether every layer attends to all places that there can be."""
+    text = config.get_text_config()
+    kinds = set(getattr(text, "layer_types", None) or ["full_attention"])
+    window = getattr(text, "sliding_window", None)
+    if window is not None and getattr(text, "use_sliding_window", True) and window < slots:
+        return False
+    reaches = window is not None and window >= slots
+    return kinds <= ({"full_attention", "sliding_attention"} if reaches else {"full_attention"})

@@ -1,0 +1,82 @@
+"""text: a causal language model that answers prompts; SmolLM2-135M-Instruct unless one is named.
+
+    paretoken search text --study words
+    paretoken search text --study mine --option model=/models/Qwen --option prompts=mine.jsonl
+
+The 60 prompts that ship are our own, in six kinds: chat, summarise, rewrite, question, arithmetic
+and edit (of code). Install with `pip install 'paretoken[text]'`.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from paretoken.spaces.errors import BadInput, BadValue
+
+PROMPTS = Path(str(files("paretoken.evaluators.workloads.text"))) / "prompts.jsonl"
+
+# By default: prompts judged and tokens of an answer, on a CPU and on a GPU.
+_SIZES = {"cpu": (12, 32), "cuda": (60, 128)}
+_OPTIONS = "model, draft, prompts, tokens, device, samples and batch"
+
+
+class Text:
+    """Language models, judged by themselves."""
+
+    space = "text-decoding"
+
+    def open(
+        self,
+        *,
+        model: str | None = None,
+        draft: str | None = None,
+        prompts: str | None = None,
+        tokens: int | None = None,
+        device: str | None = None,
+        samples: int | None = None,
+        batch: int | None = None,
+        **unknown: Any,
+    ) -> Any:
+        """model, draft: folders or names as Hugging Face's, or .gguf files. prompts: a JSONL file.
+
+        tokens: of an answer at most. samples: prompts that quality is judged on, the kinds in turn.
+        batch: at which speed is measured.
+        """
+        if unknown:
+            raise BadInput(
+                f"workload text has no option {', '.join(sorted(unknown))}: it knows {_OPTIONS}."
+            )
+        for needed in ("transformers", "gguf", "accelerate"):
+            if find_spec(needed) is None:
+                raise BadInput(
+                    f"language models need the package {needed}: pip install 'paretoken[text]'."
+                )
+        # Imported here: listing workloads needs none of it.
+        from paretoken.evaluators.environment import device_named
+        from paretoken.evaluators.models import language_model
+        from paretoken.evaluators.text_prompts import in_turn, read_prompts
+        from paretoken.evaluators.text_workload import TextWorkload
+
+        chosen = device_named(device)
+        usual_samples, usual_tokens = _SIZES[chosen.type]
+        known = read_prompts(Path(prompts).expanduser() if prompts else PROMPTS)
+        wanted = in_turn(known, samples or min(len(known), usual_samples))
+        length = usual_tokens if tokens is None else tokens
+        if not isinstance(length, int) or isinstance(length, bool) or not 1 <= length <= 4096:
+            raise BadValue(
+                f"--option tokens is a number of tokens from 1 to 4096; it cannot be {length!r}."
+            )
+        loaded, tokenizer = language_model.load(model)
+        second = None
+        if draft is not None:
+            second, other = language_model.load(draft)
+            language_model.check_same_tokens(tokenizer, other)
+        return TextWorkload(
+            loaded, tokenizer, wanted, device=chosen, tokens=length, batch=batch, draft=second
+        )
+
+
+plugin = Text()

@@ -1,0 +1,37 @@
+"""Everything paretoken can vary when a language model answers, greedily and without a second model.
+
+For a small draft model add `--option draft=PATH --set decoder.drafter=small_model`; for sampling in
+place of greedy decoding, `--set sampling.temperature=0.7`.
+"""
+
+from __future__ import annotations
+
+from paretoken.spaces.candidate import Candidate
+from paretoken.spaces.derive import derive
+from paretoken.spaces.space import Space
+
+_ALONE = ("none", "prompt_lookup", "aggressive", "early_layers", "skip_layers", "jacobi")
+
+
+def text_decoding() -> Space:
+    """The derived space of a candidate for text, under greedy decoding and the default runtime."""
+    return (
+        Space(derive(Candidate, modality="text"))
+        .narrow("decoder.drafter", _ALONE)
+        .narrow("jacobi.init", ("random", "repeat_left", "law_left"))
+        .narrow("jacobi.coupling", ("none", "gumbel"))
+        .narrow("jacobi.window", (2, 4, 8, 16))
+        .narrow("decoder.verifier", ("exact", "typical", "top_beta", "lenient"))
+        .fix("decoder.residual", "exact")
+        .fix("sampling.temperature", 0.0)
+        .fix("sampling.top_k", 0)
+        .fix("sampling.top_p", 1.0)
+        .fix("sampling.cfg", 1.0)
+        .fix("sampling.cfg_interval", -1)
+        .fix("runtime.dtype", "auto")
+        .fix("runtime.batch", 1)
+        .fix("runtime.graphs", True)
+    )
+
+
+plugin = text_decoding

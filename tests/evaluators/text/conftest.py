@@ -1,0 +1,189 @@
+"""Small language models: one whose laws are known exactly, and real ones with random weights."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from paretoken.evaluators.engine.decode import Decoding, Trace
+from paretoken.evaluators.engine.geometry import Geometry
+from paretoken.evaluators.models.cropped_caches import CroppedCaches
+from paretoken.evaluators.models.text_target import Context, TextTarget
+from paretoken.spaces.candidate import from_tree
+
+torch.set_num_threads(1)
+
+transformers = pytest.importorskip("transformers", reason="needs pip install 'paretoken[text]'")
+
+
+class TextToy:
+    """A random law for every prefix, behind a prompt of two tokens; V ** N answers.
+
+    What was fed stands for keys and values, so that a drafter or an engine that loses its place
+    reads wrong prefixes. small() has other laws over the same tokens.
+    """
+
+    modality = "text"
+
+    def __init__(self, vocabulary: int, length: int, seed: int = 0) -> None:
+        self.vocabulary, self.length, self.width = vocabulary, length, length
+        self.device, self.ends, self._seed = torch.device("cpu"), (), seed
+        self.contexts = (Context(torch.tensor([1, 0]), (0, 2)),)
+        generator = torch.Generator().manual_seed(100 * vocabulary + length + seed)
+        shape = (length, vocabulary ** (length - 1), vocabulary)
+        self.logits = 1.5 * torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    def begin(self, classes: Tensor, rows: Tensor, cache: Tensor) -> Tensor:
+        cache[rows] = -1
+        cache[rows, 0] = 1
+        return torch.zeros_like(classes)
+
+    def allocate(self, batch: int, guided: bool) -> Tensor:
+        return torch.zeros(batch, 2 + self.length + 64, dtype=torch.int64)
+
+    def forward(
+        self, tokens: Tensor, positions: Tensor, cache: Tensor, guided: bool
+    ) -> tuple[Tensor, None]:
+        place = positions.unsqueeze(1) + 1 + torch.arange(tokens.shape[1])
+        cache.scatter_(1, place, tokens)
+        assert (cache[:, :2] == torch.tensor([1, 0])).all()  # the prompt, read once
+        index = torch.zeros_like(tokens)
+        for depth in range(1, self.length):
+            digit = cache[:, depth + 1].unsqueeze(1)
+            index = torch.where(depth < place, index * self.vocabulary + digit, index)
+        return self.logits[(place - 1).clamp(0, self.length - 1), index], None
+
+    def small(self) -> TextToy:
+        return TextToy(self.vocabulary, self.length, self._seed + 1)
+
+    def law(self) -> dict[tuple[int, ...], float]:
+        """The exact probability of every answer."""
+        found = {}
+        for sequence in itertools.product(range(self.vocabulary), repeat=self.length):
+            probability, index = 1.0, 0
+            for depth, token in enumerate(sequence):
+                probability *= float(self.logits[depth, index].softmax(-1)[token])
+                index = index * self.vocabulary + token
+            found[sequence] = probability
+        return found
+
+
+def decode(
+    target: Any,
+    decoder: dict[str, Any],
+    prompts: Tensor,
+    *,
+    batch: int = 1,
+    temperature: float = 0.0,
+    seed: int = 0,
+) -> tuple[Tensor, Trace]:
+    """Answers [n, N] to prompts [n] under a decoder given as a tree, in float64."""
+    candidate = from_tree(
+        {
+            "decoder": {"is": "decoders/speculative", **decoder},
+            "sampling": {"is": "samplings/standard", "temperature": temperature},
+        }
+    )
+    rows = torch.eye(target.vocabulary)
+    decoding = Decoding(
+        target, candidate.decoder, candidate.sampling, Geometry(rows, rows), batch=batch, seed=seed,
+        dtype=torch.float64,
+    )  # fmt: skip
+    return decoding.run(prompts)
+
+
+@pytest.fixture
+def answer() -> Callable[..., tuple[Tensor, Trace]]:
+    return decode
+
+
+@pytest.fixture
+def toy() -> TextToy:
+    return TextToy(3, 4)
+
+
+_SHAPE: dict[str, Any] = {
+    "vocab_size": 13,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "initializer_range": 0.6,  # laws with a clear favourite, that differ from place to place
+    "bos_token_id": 0,
+    "eos_token_id": 12,
+    "pad_token_id": 12,
+    "tie_word_embeddings": False,
+}
+
+
+def tiny_model(kind: str = "llama", seed: int = 0, **changed: Any) -> Any:
+    """A model with random weights: every layer over all places, or (mistral) over the last 8."""
+    torch.manual_seed(seed)
+    shape = _SHAPE | changed
+    if kind == "mistral":
+        config = transformers.MistralConfig(**shape, sliding_window=8)
+        return transformers.MistralForCausalLM(config).double().eval()
+    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**shape)).double().eval()
+
+
+def tiny_target(kind: str = "llama", length: int = 24, ends: tuple[int, ...] = ()) -> TextTarget:
+    """Three prompts of unequal length; a second model to draft with."""
+    generator = torch.Generator().manual_seed(1)
+    contexts = [
+        Context(torch.randint(0, 12, (size,), generator=generator), (2, size - 1))
+        for size in (5, 9, 17)
+    ]
+    target = TextTarget(
+        tiny_model(kind), contexts, length=length, ends=ends, device=torch.device("cpu"),
+        dtype=torch.float64, draft=tiny_model(kind, seed=5, num_hidden_layers=1),
+    )  # fmt: skip
+    assert isinstance(target.allocate(1, False), CroppedCaches) == (kind == "mistral")
+    return target
+
+
+@pytest.fixture
+def tiny() -> Callable[..., TextTarget]:
+    return tiny_target
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as Hugging Face's: a tiny model whose tokens are bytes, with its tokenizer."""
+    import tokenizers
+
+    folder = tmp_path_factory.mktemp("tiny-model")
+    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {letter: i for i, letter in enumerate([*alphabet, "<end>"])}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = tokenizers.decoders.ByteLevel()
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<end>"
+    ).save_pretrained(folder)
+    end = vocabulary["<end>"]
+    model = tiny_model(
+        vocab_size=len(vocabulary), eos_token_id=end, pad_token_id=end, initializer_range=0.3
+    )
+    model.float().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def prompts_file(tmp_path: Path) -> Path:
+    path = tmp_path / "prompts.jsonl"
+    lines = [
+        {"id": f"{kind}-{i}", "kind": kind, "prompt": f"Say {kind} {i}.", "source": "a b a b"}
+        for kind in ("chat", "rewrite")
+        for i in range(2)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
