@@ -105,6 +105,7 @@ class Decoding:
         owner = np.full(session.batch, -1)  # which sample a row decodes
         times = np.zeros((3, wanted))  # of each sample: reading, first token, all
         loaded = np.zeros(session.batch)  # when a row's sample was begun
+        silent = np.zeros(session.batch, dtype=bool)  # rows whose first token was not seen yet
         next_sample = done = 0
         begun = time.perf_counter()
         rows.count.fill_(length)
@@ -132,7 +133,7 @@ class Decoding:
                 if device.type == "cuda" and self._target.modality == "text":
                     torch.cuda.synchronize(device)  # prompts were read
                 times[0, owner[free]] = (time.perf_counter() - loading) / len(free)
-                counts[free], lengths[free] = 0, first
+                counts[free], lengths[free], silent[free] = 0, first, True
                 next_sample += len(free)
                 looks.clear()  # they saw the rows before
             busy = owner >= 0
@@ -144,9 +145,10 @@ class Decoding:
                 counts, lengths, broken = np.split(
                     looks.popleft().wait(), [session.batch, 2 * session.batch]
                 )
-                seen = owner[(counts > 0) & (owner >= 0)]
-                new = seen[times[1, seen] == 0]
-                times[1, new] = time.perf_counter() - loaded[np.isin(owner, new)]
+                if silent.any():
+                    spoke = silent & (counts > 0)
+                    times[1, owner[spoke]] = time.perf_counter() - loaded[spoke]
+                    silent &= ~spoke
                 if broken.any():
                     rows.broken.zero_()
                     raise MeasurementFailed("nan", "the model's logits are not numbers (NaN)")
