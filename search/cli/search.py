@@ -104,8 +104,8 @@ def run(
             "--samples",
             min=2,
             metavar="N",
-            help="Images or prompts for each quality measurement. FID falls with N: compare equal N "
-            "only.",
+            help="Images or prompts for each quality measurement. Compare equal N only: FID falls "
+            "with N.",
             rich_help_panel=_MEASURING,
         ),
     ] = None,
