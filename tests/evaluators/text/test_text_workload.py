@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def test_lossless_decoders_share_one_law_and_thresholds_are_told_apart(opened: A
 def test_a_lossless_answer_is_judged_as_plain_and_counts_add_up(opened: Any) -> None:
     def say(*_: Any) -> None: ...
 
-    sampled = opened.sample(candidate(LOOKUP), 0, say)
+    sampled = opened.sample(candidate(LOOKUP), 6, 0, say)
     observed = opened.judge(sampled, say)
     quality = {one.name: one.value for one in observed.quantities}
     assert quality["agreement"] == quality["as_plain"] == 1.0
@@ -108,12 +109,25 @@ def test_a_lossless_answer_is_judged_as_plain_and_counts_add_up(opened: Any) -> 
     assert quality["nll_chat"] == pytest.approx(mine, rel=1e-5)
 
 
+def test_fewer_answers_are_those_of_the_first_prompts_and_compare_with_no_others(
+    opened: Any,
+) -> None:
+    def say(*_: Any) -> None: ...
+
+    some, every = (opened.sample(candidate(LOOKUP), n, 0, say) for n in (4, 6))
+    assert (some.tokens == every.tokens[:4]).all()
+    one, other = (opened.judge(sampled, say).quantities[0] for sampled in (some, every))
+    assert one.name == other.name and one.comparable != other.comparable
+    with pytest.raises(BadInput, match="7 answers"):
+        opened.check_samples(7)
+
+
 def test_loops_are_refused(opened: Any) -> None:
     def say(*_: Any) -> None: ...
 
-    sampled = opened.sample(candidate(LOOKUP), 0, say)
+    sampled = opened.sample(candidate(LOOKUP), 6, 0, say)
     sampled.tokens[:] = 65
-    opened.__dict__["_repetition_of_plain"] = 0.0
+    opened.__dict__["_of_plain"] = [replace(a, repetition=0.0) for a in opened._of_plain]
     with pytest.raises(MeasurementFailed, match="degenerate"):
         opened.judge(sampled, say)
 
