@@ -80,6 +80,11 @@ class Drafter(Component):
         return True
 
     @property
+    def drafts_afresh(self) -> bool:
+        """Whether drafts depend on earlier rounds only through the tokens that stand."""
+        return True
+
+    @property
     def has_law(self) -> bool:
         """Whether drafts come from a law of the drafter's own, which a length rule may look at."""
         return False

@@ -21,6 +21,7 @@ from paretoken.evaluators.engine.rows import Rows
 from paretoken.evaluators.engine.sampling import Sampling
 from paretoken.evaluators.engine.target import Target
 from paretoken.evaluators.engine.verifier import Chance
+from paretoken.spaces.errors import BadInput
 
 
 class Session:
@@ -57,7 +58,15 @@ class Session:
         )  # fmt: skip
         self._memory = decoder.drafter.memory(shape)
         self.rows = Rows(batch, length, self.window, device, target.ends)
-        self._accept = torch.zeros(batch, padded, device=device)
+        # One uniform for each position, or for each slot of each round.
+        self._renews = self._rule.renews_chance
+        if self._renews and not decoder.drafter.drafts_afresh:
+            raise BadInput(
+                f"{self._rule.tag()} needs drafts that are made anew in every round, not those of "
+                f"{decoder.drafter.tag()}: use another drafter, or verifiers/exact."
+            )
+        slots = max(1, self.window - 1) if self._renews else 1
+        self._accept = torch.zeros(batch, padded, slots, device=device)
         self._next = torch.zeros(batch, padded, device=device)
         self._gumbel: Tensor | None = None
         shared = decoder.drafter.shares_noise
@@ -78,8 +87,9 @@ class Session:
             if not self._idle:
                 self._gumbel[rows, :used] = gumbels(self.seed, ids, used, self.target.vocabulary)
         else:
-            drawn = tables(self.seed, {Purpose.ACCEPT: 1, Purpose.NEXT: 1}, ids, used)
-            self._accept[rows, :used] = drawn[Purpose.ACCEPT][..., 0]
+            slots = self._accept.shape[-1]
+            drawn = tables(self.seed, {Purpose.ACCEPT: slots, Purpose.NEXT: 1}, ids, used)
+            self._accept[rows, :used] = drawn[Purpose.ACCEPT]
             self._next[rows, :used] = drawn[Purpose.NEXT][..., 0]
         self._memory.reset(rows, ids, self.seed, classes)
 
@@ -100,7 +110,7 @@ class Session:
         )
         laws = self.sampling.laws(conditional, unconditional, fed.place)
         own = conditional.softmax(-1) if self._asks_model else None
-        accept = self._uniform(self._accept, fed.place[:, :-1])
+        accept = self._uniforms(fed.place[:, :-1])
         chance = Chance(accept, self._gumbel, fed.place, own)
         verdict = self._rule.select(laws, proposal, self._residual, chance, self._geometry)
         token = self._following(verdict, fed.place)
@@ -114,9 +124,15 @@ class Session:
             # A finished row must not widen the window of the others.
             rows.lengths.copy_(torch.where(finished, 1, following))
 
-    def _uniform(self, table: Tensor, place: Tensor) -> Tensor:
-        """A table's numbers at place [B, W]; under shared noise nobody reads them."""
-        return table[:, : place.shape[1]] if self._gumbel is not None else table.gather(1, place)
+    def _uniforms(self, place: Tensor) -> Tensor:
+        """What decides the drafts at place [B, D]; under shared noise nobody reads it."""
+        table, drafts = self._accept, place.shape[1]
+        if self._gumbel is not None:
+            return table[:, :drafts, 0]
+        if not self._renews:
+            return table[..., 0].gather(1, place)
+        rounds = self.rows.counts.forwards.clamp(max=table.shape[1] - 1).view(-1, 1, 1)
+        return table.gather(1, rounds.expand(-1, 1, table.shape[2])).squeeze(1)[:, :drafts]
 
     def _following(self, verdict: Verdict, place: Tensor) -> Tensor:
         """The token [B] after the accepted path."""

@@ -60,6 +60,9 @@ class Verifier(Component):
     # Whether the rule looks at the model's own law beside the one that tokens are drawn from: under
     # greedy decoding the latter is certain of one token, and says nothing of the others.
     asks_model = False
+    # Whether the uniforms of a slot are new in every round. A rule that looks past the first draft
+    # it refuses has to ask for that: a uniform it has seen says something about the position.
+    renews_chance = False
 
     @abstractmethod
     def select(

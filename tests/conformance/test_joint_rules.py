@@ -28,10 +28,11 @@ LEVEL = 1e-5  # a right rule fails one in 100,000 choices of the seed, which is 
 
 
 def joint_rules() -> Iterator[type[Verifier]]:
+    """Those that decide by noise; those that toss coins are in `test_rules_of_chance`."""
     yield SharedNoise
     for name in KINDS["verifiers"].names():
         rule = KINDS["verifiers"].load(name)
-        if not issubclass(rule, PerToken):
+        if not issubclass(rule, PerToken) and not rule.renews_chance:
             yield rule
 
 

@@ -82,7 +82,7 @@ def test_a_loaded_transformer_decodes_like_the_one_that_was_saved(
     torch.testing.assert_close(loaded(tokens, classes), original(tokens, classes).detach())
     target = ImageTarget(loaded, torch.device("cpu"), torch.float64)
     cache = target.allocate(1, False)
-    first = target.begin(classes, torch.tensor([0]), cache).unsqueeze(1)
+    first = target.begin(classes, torch.zeros(1).long(), cache).unsqueeze(1)
     logits, _ = target.forward(first, torch.zeros(1).long(), cache, False)
     assert logits.isfinite().all()
 

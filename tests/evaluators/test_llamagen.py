@@ -264,9 +264,8 @@ def test_targets_of_several_types_leave_the_model_as_it_is() -> None:
     kept = {name: value.clone() for name, value in model.state_dict().items()}
     half = ImageTarget(model, CPU, torch.bfloat16)
     assert half.model.output.weight.dtype is torch.bfloat16
-    cache, row = half.allocate(1, False), torch.tensor([0])
-    first = half.begin(torch.tensor([0]), row, cache).unsqueeze(1)
-    logits, _ = half.forward(first, torch.zeros(1).long(), cache, guided=False)
+    cache, zero = half.allocate(1, False), torch.zeros(1).long()
+    logits, _ = half.forward(half.begin(zero, zero, cache).unsqueeze(1), zero, cache, guided=False)
     assert logits.dtype is torch.float32
     for name, value in model.state_dict().items():
         assert torch.equal(value, kept[name]), name

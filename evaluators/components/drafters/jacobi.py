@@ -55,6 +55,10 @@ class Jacobi(Drafter):
         # A window of one drafts nothing: plain decoding, down to its very tokens.
         return bool(self.coupling == "gumbel" or self.window == 1)
 
+    @property
+    def drafts_afresh(self) -> bool:
+        return False  # guesses that did not stand are drafts again
+
     def memory(self, shape: Shape) -> DraftMemory:
         return _Guesses(self, shape)
 
