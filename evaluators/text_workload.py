@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,9 +17,11 @@ from torch import Tensor
 from paretoken.evaluators.components.decoders.speculative import Speculative
 from paretoken.evaluators.engine.decode import Decoding
 from paretoken.evaluators.engine.geometry import Geometry
+from paretoken.evaluators.engine.trigrams import Trigrams
 from paretoken.evaluators.environment import environment
 from paretoken.evaluators.law import law_of
 from paretoken.evaluators.metrics.text import OBJECTIVES, check_repetition, quality
+from paretoken.evaluators.models.corpus import trigrams_of
 from paretoken.evaluators.models.language_model import contexts_of, ends_of
 from paretoken.evaluators.models.text_target import TextTarget
 from paretoken.evaluators.models.weights import digest_of
@@ -40,7 +43,10 @@ _GREEDY = {"is": "samplings/standard", "temperature": 0.0}
 
 
 class TextWorkload:
-    """A causal language model with its prompts. draft: a second model of the same tokens."""
+    """A causal language model with its prompts.
+
+    draft: a second model of the same tokens. corpus: a text file, for drafts that are looked up.
+    """
 
     objectives = (TOKENS_PER_S, OBJECTIVES["nll"])
 
@@ -53,8 +59,10 @@ class TextWorkload:
         device: torch.device,
         tokens: int,
         batch: int | None,
+        corpus: Path,
         draft: Any = None,
     ) -> None:
+        self._corpus = corpus
         self._model, self._tokenizer, self._draft = model.eval(), tokenizer, draft
         self._prompts, self._device = tuple(prompts), device
         self._tokens, self._batch = tokens, batch
@@ -98,6 +106,9 @@ class TextWorkload:
         kept = torch.from_numpy(rows.vocabulary)
         law = law_of(decoder, candidate.sampling, self._geometry_of(kept), rows)
         tree = to_tree(candidate)
+        drafting = {part: tree["decoder"][part] for part in ("drafter", "length")}
+        if decoder.drafter.asks_corpus:
+            drafting["corpus"] = self._trigrams.digest
         dtype = dtype_of(candidate, self._device)
         context = {
             **self.context(),
@@ -109,7 +120,7 @@ class TextWorkload:
         return Behaviour(
             context=context,
             target=law.target,
-            drafting={part: tree["decoder"][part] for part in ("drafter", "length")},
+            drafting=drafting,
             rule=law.rule,
             lossless=law.lossless,
             evidence=law.evidence,
@@ -221,7 +232,13 @@ class TextWorkload:
         return TextTarget(
             model_in(self._model), self._contexts, length=self._tokens, ends=self._ends,
             device=self._device, dtype=dtype, draft=model_in(self._draft),
+            trigrams=lambda: self._trigrams,
         )  # fmt: skip
+
+    @cached_property
+    def _trigrams(self) -> Trigrams:
+        vocabulary = int(self._model.config.get_text_config().vocab_size)
+        return trigrams_of(self._corpus, self._tokenizer, vocabulary)
 
     def _decoding(self, candidate: Component, batch: int, seed: int) -> Decoding:
         dtype = dtype_of(candidate, self._device)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from paretoken.evaluators.engine.trigrams import Trigrams
 from paretoken.evaluators.models.cropped_caches import CroppedCaches
 from paretoken.evaluators.models.row_cache import RowCache
 from paretoken.spaces.errors import BadInput
@@ -35,7 +36,8 @@ class TextTarget:
     """A language model with its prompts; see `paretoken.evaluators.engine.target.Target`.
 
     contexts: prompt i is class i. length: tokens of an answer at most. ends: tokens that end one.
-    draft: another model for the same tokens, that small drafts come from.
+    draft: another model for the same tokens, that small drafts come from. trigrams: hands out the
+    table of a corpus, that looked-up drafts come from.
     """
 
     modality = "text"
@@ -50,7 +52,9 @@ class TextTarget:
         device: torch.device,
         dtype: torch.dtype,
         draft: Any = None,
+        trigrams: Callable[[], Trigrams] = Trigrams.none,
     ) -> None:
+        self.trigrams = trigrams
         self.model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
         self.contexts, self.length, self.ends = tuple(contexts), length, ends
         self.device, self.dtype, self._draft = device, dtype, draft

@@ -10,7 +10,9 @@ from paretoken.spaces.candidate import Candidate
 from paretoken.spaces.derive import derive
 from paretoken.spaces.space import Space
 
-_ALONE = ("none", "prompt_lookup", "aggressive", "early_layers", "skip_layers", "jacobi")
+_ALONE = (
+    "none", "prompt_lookup", "aggressive", "trigram", "early_layers", "skip_layers", "jacobi",
+)  # fmt: skip
 
 
 def text_decoding() -> Space:

@@ -1,0 +1,95 @@
+"""Searches of what adapts to the text, from beginning to end on a tiny model of random weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paretoken.cache.fingerprint import fingerprint
+from paretoken.search.cli.main import main
+from paretoken.spaces.candidate import from_tree
+from paretoken.spaces.canonical import canonical
+from paretoken.spaces.plugins import KINDS
+
+
+@pytest.fixture
+def searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    saved: Path, prompts_file: Path,
+) -> Any:  # fmt: skip
+    """Searches the whole text space, narrowed by settings; returns the candidates measured."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PARETOKEN_STORE", "sqlite:///text.db")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def search(*settings: str) -> list[dict[str, Any]]:
+        narrow = [word for setting in settings for word in ("--set", setting)]
+        options = [f"model={saved}", f"prompts={prompts_file}", "tokens=12"]
+        code = main(
+            ["search", "text", "--study", "s", "--trials", "4", "--samples", "4", "--device", "cpu",
+             "--observations", "1", *(word for o in options for word in ("--option", o)), *narrow]
+        )  # fmt: skip
+        assert code == 0, capsys.readouterr().err
+        capsys.readouterr()
+        assert main(["front", "s", "--all", "--json"]) == 0
+        found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)["trials"]
+        return found
+
+    return search
+
+
+@pytest.fixture(scope="module")
+def opened(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    text = KINDS["workloads"].load("text")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield text.open(model=str(saved), tokens=12, samples=6, device="cpu", batch=1)
+
+
+def candidate(decoder: dict[str, Any]) -> Any:
+    return from_tree(
+        {
+            "decoder": {"is": "decoders/speculative", **decoder},
+            "sampling": {"is": "samplings/standard", "temperature": 0.0},
+        }
+    )
+
+
+def test_trigram_drafts_are_searched_and_measured(searched: Any) -> None:
+    found = searched("decoder.drafter=trigram", "decoder.verifier=exact", "trigram.window=5")
+    assert len(found) > 2 and all(one["failure"] is None for one in found)
+    assert all(one["quantities"]["as_plain"]["value"] == 1.0 for one in found)
+    # Known to be plain decoding's before anything is generated.
+    assert {one["origin"]["quality"] for one in found[1:]} == {"law"}
+    tags = {one["settings"]["decoder"]["drafter"]["is"] for one in found[1:]}
+    assert tags == {"drafters/trigram"}
+
+
+def test_trigram_drafts_are_lossless_and_cost_depends_on_the_corpus(opened: Any) -> None:
+    recording = opened.record()
+
+    def keys(decoder: dict[str, Any]) -> Any:
+        return fingerprint(opened.behaviour(candidate(decoder), recording), recording)
+
+    plain = keys({})
+    trigram = {"drafter": {"is": "drafters/trigram", "window": 5}}
+    assert keys(trigram).quality == plain.quality and keys(trigram).work != plain.work
+    lossy = {**trigram, "verifier": {"is": "verifiers/typical"}}
+    before = keys(lossy)
+    assert before.quality != plain.quality
+    table = opened._trigrams
+    opened._trigrams = type(table).none()
+    assert keys(lossy).quality != before.quality and keys(trigram).quality == plain.quality
+    opened._trigrams = table
+
+
+def test_knobs_that_do_nothing_are_dropped() -> None:
+    trigram = {"is": "drafters/trigram", "window": 5}
+    inert = {**trigram, "iterations": 0, "depth": 7, "c1": 1.0, "boost": 0.0, "span": 4}
+    plainly = {**trigram, "iterations": 0, "boost": 0.0}
+    assert canonical(candidate({"drafter": inert})) == canonical(candidate({"drafter": plainly}))
+    nothing = canonical(candidate({"drafter": {**trigram, "window": 1}}))
+    assert nothing == canonical(candidate({}))
