@@ -185,14 +185,14 @@ class TextWorkload:
     def generate(
         self, tree: Mapping[str, Any], classes: tuple[int, ...], samples: int, seed: int
     ) -> list[dict[str, str]]:
-        """Answers to prompts `classes` (all in turn if none are named), as texts."""
+        """Answers to prompts `classes` (all if none are named), as texts, `samples` at most."""
         n = len(self._prompts)
         for one in classes:
             if not 0 <= one < n:
                 raise BadInput(f"prompt {one} does not exist: there are 0 to {n - 1}.")
         chosen = classes or tuple(range(n))
-        which = torch.tensor([chosen[i % len(chosen)] for i in range(samples)])
-        batch = min(samples, _ROWS_AT_ONCE[self._device.type])
+        which = torch.tensor(chosen[:samples])
+        batch = min(len(which), _ROWS_AT_ONCE[self._device.type])
         tokens, _ = self._decoding(from_tree(tree), batch, seed).run(which)
         return [
             {

@@ -1,8 +1,8 @@
 """Named decoders: published settings of the one decoding loop, as the trees of `spaces.candidate`.
 
-They differ from their papers in what they draft with: all but plain decoding use Jacobi drafts,
-although LANTERN and Cool-SD were published with trained drafters. A named decoder says nothing
-about the sampling law; guidance and top-k are the candidate's.
+Those of images differ from their papers in what they draft with: all but plain decoding use Jacobi
+drafts, although LANTERN and Cool-SD were published with trained drafters. A named decoder says
+nothing about the sampling law; temperature, guidance and top-k are the candidate's.
 """
 
 from __future__ import annotations
@@ -17,19 +17,22 @@ from paretoken.spaces.errors import UnknownName
 
 @dataclass(frozen=True)
 class Named:
-    """A published setting. doc: one sentence. source: where its numbers come from."""
+    """A published setting. doc: one sentence. source: where its numbers come from. modality: as of
+    a component."""
 
     doc: str
     source: str
     tree: Mapping[str, Any]
+    modality: str = "image"
 
 
 def _loop(
     drafter: Mapping[str, Any], verifier: str = "exact", residual: str = "exact", **knobs: Any
 ) -> Mapping[str, Any]:
+    jacobi = {"is": "drafters/jacobi"} if drafter else {"is": "drafters/none"}
     return {
         "is": "decoders/speculative",
-        "drafter": {"is": "drafters/jacobi", **drafter} if drafter else {"is": "drafters/none"},
+        "drafter": {**jacobi, **drafter},
         "verifier": {"is": f"verifiers/{verifier}", **knobs},
         "residual": {"is": f"residuals/{residual}"},
         "length": {"is": "lengths/fixed"},
@@ -43,6 +46,7 @@ NAMED: dict[str, Named] = {
         "One token a forward, drawn from the target's law.",
         "the definition of autoregressive decoding",
         _loop({}),
+        modality="",
     ),
     "sjd": Named(
         "Speculative Jacobi decoding: window 16, random initial drafts; lossless.",
@@ -97,6 +101,38 @@ NAMED: dict[str, Named] = {
             _SJD, "latent_neighbour", k=10, bound_kind="multiplicative", bound=5.0,
             space="codebook",
         ),
+    ),
+    "prompt-lookup": Named(
+        "Prompt lookup: the 10 tokens behind the last 2, where they occurred first; lossless.",
+        "Saxena (2023); defaults of Hugging Face transformers with prompt_lookup_num_tokens = 10",
+        _loop({"is": "drafters/prompt_lookup", "window": 11, "ngram": 2, "which": "first"}),
+        modality="text",
+    ),
+    "aggressive": Named(
+        "Input-guided aggressive decoding: the source is the draft; lossless.",
+        # The paper copies the whole source; 32 tokens are as many as a window here may gain.
+        "Sun et al. (ACL 2021, arXiv:2106.04970); windows of 33",
+        _loop({"is": "drafters/aggressive", "window": 33, "ngram": 3}),
+        modality="text",
+    ),
+    "gad++": Named(
+        "Top-beta acceptance of copied drafts: among the best 5, within 3 nats.",
+        # The paper drafts with a trained parallel decoder.
+        "Xia et al. (2022, arXiv:2203.16487), beta and tau of inference.sh; aggressive drafts",
+        _loop(
+            {"is": "drafters/aggressive", "window": 26, "ngram": 3}, "top_beta", beta=5, tau=3.0
+        ),
+        modality="text",
+    ),
+    "typical": Named(
+        "Medusa's typical acceptance of looked-up drafts.",
+        # The paper drafts with trained heads.
+        "Cai et al. (ICML 2024, arXiv:2401.10774): epsilon 0.09, delta 0.3; prompt-lookup drafts",
+        _loop(
+            {"is": "drafters/prompt_lookup", "window": 11, "ngram": 2, "which": "first"},
+            "typical", epsilon=0.09, delta=0.3,
+        ),
+        modality="text",
     ),
 }  # fmt: skip
 

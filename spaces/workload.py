@@ -97,7 +97,10 @@ class Workload(Protocol):
     def generate(
         self, tree: Mapping[str, Any], classes: tuple[int, ...], samples: int, seed: int
     ) -> Any:
-        """uint8 images [n, H, W] or [n, 3, H, W] under settings; classes () means all in turn."""
+        """Samples under settings; classes () means all in turn.
+
+        Images: uint8 [n, H, W] or [n, 3, H, W]. Text: a list of plain objects, one for each prompt.
+        """
 
 
 class WorkloadPlugin(Protocol):

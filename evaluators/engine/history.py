@@ -50,11 +50,11 @@ class History:
     def repeats(self, size: int) -> Tensor:
         """Where the last `size` tokens occurred before: [B, S] bool, true at their last token, of
         which something follows."""
-        found = self._places < (self.end - 1).unsqueeze(-1)
+        found: Tensor = self._places < (self.end - 1).unsqueeze(-1)
         found = found & (self._places >= size - 1) & (self.end >= size).unsqueeze(-1)
         for back in range(size):
             wanted = self.board.gather(1, (self.end - 1 - back).clamp_min(0).unsqueeze(-1))
-            found = found & (self.board.roll(back, dims=1) == wanted)
+            found = found & self.board.roll(back, dims=1).eq(wanted)
         return found
 
     def copied(self, first: Tensor, until: Tensor, drafts: int) -> Proposal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ class ImageTarget:
     Guidance doubles the batch: rows 0 … B - 1 see the class, rows B … 2B - 1 the null class.
     """
 
-    modality = "image"
+    modality: ClassVar[str] = "image"
 
     def __init__(self, model: Transformer, device: torch.device, dtype: torch.dtype) -> None:
         # A copy: the next target may want the weights in another type, and as exact as they were.

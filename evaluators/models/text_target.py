@@ -10,7 +10,7 @@ import copy
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -40,7 +40,7 @@ class TextTarget:
     table of a corpus, that looked-up drafts come from.
     """
 
-    modality = "text"
+    modality: ClassVar[str] = "text"
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class TextTarget:
             cache.point(None, places, longest)
             logits = self._run(tokens, places, cache, cache.mask(self.dtype))
         else:
-            each = zip(start.tolist(), tokens.split(1), strict=True)
+            each = zip(start.tolist(), torch.split(tokens, 1), strict=True)
             logits = torch.cat([self._run_row(i, at, w, cache) for i, (at, w) in enumerate(each)])
         return (logits if logits.dtype == torch.float64 else logits.float()), None
 

@@ -1,4 +1,4 @@
-"""`paretoken generate`: draw images with exported settings."""
+"""`paretoken generate`: draw images, or answer prompts, with exported settings."""
 
 from __future__ import annotations
 
@@ -23,13 +23,23 @@ def run(
         Path, typer.Option("--settings", metavar="FILE", help="Settings that 'export' wrote.")
     ],
     out: Annotated[
-        Path, typer.Option("--out", metavar="FILE.png", help="The picture to write.")
-    ] = Path("grid.png"),
-    count: Annotated[int, typer.Option("-n", min=1, max=10_000, help="How many images.")] = 64,
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="The picture to write, or the answers. [default: grid.png or answers.jsonl]",
+            show_default=False,
+        ),
+    ] = None,
+    count: Annotated[
+        int, typer.Option("-n", min=1, max=10_000, help="How many images; of prompts, at most.")
+    ] = 64,
     classes: Annotated[
         str,
         typer.Option(
-            "--classes", metavar="0,1,2", help="Classes to draw, in turn. [default: all in turn]"
+            "--classes",
+            metavar="0,1,2",
+            help="Classes to draw, or prompts to answer, in turn. [default: all in turn]",
         ),
     ] = "",
     workload: Annotated[
@@ -44,7 +54,8 @@ def run(
     option: Settings = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draw images with exported settings and write them as one grid (PNG).
+    """Draw images with exported settings and write them as one grid (PNG); a language model answers
+    its prompts instead, one JSON object a line.
 
     \b
       paretoken generate --settings tuned.json --out grid.png
@@ -65,13 +76,19 @@ def run(
     labels = whole_numbers(classes, "--classes")
     opened = KINDS["workloads"].load(name).open(**options)
     started = perf_counter()
-    images = opened.generate(tree, labels, count, seed)
+    made = opened.generate(tree, labels, count, seed)
     seconds = perf_counter() - started
-    write(out, png(grid(images)))
-    if as_json:
-        print(json.dumps({"out": str(out), "images": count, "seconds": seconds}))
+    if isinstance(made, list):
+        what, out = "answers", out or Path("answers.jsonl")
+        lines = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in made)
+        write(out, lines.encode())
     else:
-        print(f"wrote {out}: {count} images in {seconds:.1f} s, start-up included")
+        what, out = "images", out or Path("grid.png")
+        write(out, png(grid(made)))
+    if as_json:
+        print(json.dumps({"out": str(out), what: len(made), "seconds": seconds}))
+    else:
+        print(f"wrote {out}: {len(made)} {what} in {seconds:.1f} s, start-up included")
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

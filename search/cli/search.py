@@ -104,10 +104,21 @@ def run(
             "--samples",
             min=2,
             metavar="N",
-            help="Images for each quality measurement. FID falls with N: compare equal N only.",
+            help="Images or prompts for each quality measurement. Compare equal N only: FID falls "
+            "with N.",
             rich_help_panel=_MEASURING,
         ),
     ] = None,
+    prompts: Annotated[
+        str,
+        typer.Option(
+            "--prompts",
+            metavar="FILE",
+            help="What a language model is asked, a JSON object a line. [default: those that ship]",
+            show_default=False,
+            rich_help_panel=_MEASURING,
+        ),
+    ] = "",
     batch: Annotated[
         int | None,
         typer.Option(
@@ -189,6 +200,7 @@ def run(
       paretoken search fashion --study lossless --set decoder.verifier=exact --trials 20
       paretoken search llamagen --study big --device cuda --option gpt=c2i_B_256.pt \\
           --option vq=vq_ds16_c2i.pt --samples 5000 --trials 60
+      paretoken search text --study words --space text-small --prompts mine.jsonl
       paretoken search fashion --study first --resume --trials 60
       paretoken search fashion --study wide --ray local --workers 2 --trials 60
     """
@@ -202,7 +214,12 @@ def run(
     from paretoken.search.report.results import read
 
     options = pairs(option)
-    given = {"samples": samples, "batch": batch, "device": device or None}
+    given = {
+        "samples": samples,
+        "prompts": prompts or None,
+        "batch": batch,
+        "device": device or None,
+    }
     options |= {name: value for name, value in given.items() if value is not None}
     if trials is None and minutes is None:
         trials = _DEFAULT_TRIALS

@@ -150,6 +150,7 @@ def _sheet(at: int, sheet: Sheet, results: Results, line_of: Mapping[int, str]) 
     return {
         "number": at,
         "png": sheet.png,
+        "texts": sheet.texts,
         "told": ", ".join(told),
         "settings": line_of[at],
         "drawn_for": "" if sheet.number == at else f"drawn for number {sheet.number}, equal law",

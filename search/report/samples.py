@@ -1,4 +1,4 @@
-"""Sample sheets of a study: small pictures that the quality measurements brought along."""
+"""Samples of a study: small pictures or texts that the quality measurements brought along."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from paretoken.cache.store import Store
 from paretoken.search.report.results import Results
 from paretoken.spaces.records import Trial
 
-_KEY = "samples_png"  # base64 of a PNG, in the detail of a quality measurement
+# In the detail of a quality measurement: base64 of a PNG; lists of kind, prompt and answer.
+_PICTURE, _TEXTS = "samples_png", "samples_text"
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A picture of samples. png: base64. number: of the trial it was drawn for."""
+    """Samples. png: base64, empty for texts. number: of the trial it was drawn for. texts: kind,
+    prompt and answer of each."""
 
     png: str
     number: int
+    texts: tuple[tuple[str, str, str], ...] = ()
 
 
 def sheets(store: Store, results: Results) -> dict[int, Sheet]:
@@ -39,9 +42,14 @@ def sheets(store: Store, results: Results) -> dict[int, Sheet]:
 
 def _own(store: Store, trial: Trial) -> Sheet | None:
     for measurement in store.measurements(trial.candidate_id):
-        png = measurement.detail.get(_KEY) if measurement.aspect == "quality" else None
+        if measurement.aspect != "quality":
+            continue
+        png, texts = measurement.detail.get(_PICTURE), measurement.detail.get(_TEXTS)
         if isinstance(png, str) and png:
             return Sheet(png, trial.number)
+        if isinstance(texts, list) and texts:
+            told = ((str(kind), str(prompt), str(answer)) for kind, prompt, answer in texts)
+            return Sheet("", trial.number, tuple(told))
     return None
 
 

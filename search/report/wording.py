@@ -13,6 +13,9 @@ from paretoken.spaces.settings import summary
 HEADINGS = {
     "speedup": "speed-up",
     "images_per_s": "images/s",
+    "tokens_per_s": "tokens/s",
+    "tokens_per_forward": "tokens/forward",
+    "nll": "NLL",
     "target_forwards": "forwards",
     "acceptance_rate": "accepted",
     "step_compression": "compression",
@@ -20,8 +23,9 @@ HEADINGS = {
     "kid": "KID",
     "isc": "ISC",
 }
-_WORK = ("target_forwards", "acceptance_rate", "step_compression")
-_FIRST = ("speedup", "images_per_s", "target_forwards", "acceptance_rate")
+_WORK = ("target_forwards", "acceptance_rate", "step_compression", "tokens_per_forward")
+_FIRST = ("speedup", "images_per_s", "target_forwards", "tokens_per_forward", "acceptance_rate")
+_ALSO = ("fid", "kid", "agreement", "repetition", "task_score")
 
 
 def number(value: float, spread: float = 0.0) -> str:
@@ -64,7 +68,7 @@ def heading(name: str) -> str:
 def columns(trials: Sequence[Trial], objectives: Sequence[str]) -> list[str]:
     """The quantities worth a column, in order: speed, work, then quality; those measured at all."""
     speeds = [name for name in objectives if name.endswith("_per_s")]
-    wanted = [_FIRST[0], *speeds, *_FIRST[1 if not speeds else 2 :], *objectives, "fid", "kid"]
+    wanted = [_FIRST[0], *speeds, *_FIRST[1 if not speeds else 2 :], *objectives, *_ALSO]
     known = {name for trial in trials for name in trial.quantities}
     return [name for name in dict.fromkeys(wanted) if name in known]
 

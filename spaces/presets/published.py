@@ -1,4 +1,4 @@
-"""Every published decoder by its name, as it was published: plain, sjd, gsd, lantern and others.
+"""Every published image decoder by its name, as published: plain, sjd, gsd, lantern and others.
 
 A grid measures each of them once: `--space published --algorithm grid`. The sampling law and the
 runtime are the defaults; change them with --set.
@@ -18,7 +18,9 @@ def published() -> Space:
     candidate = from_tree({})
     return Space(
         Candidate(
-            decoder=pg.oneof([named_decoder(name) for name in NAMED]),
+            decoder=pg.oneof(
+                [named_decoder(name) for name, of in NAMED.items() if of.modality in ("", "image")]
+            ),
             sampling=candidate.sampling,
             runtime=candidate.runtime,
         )

@@ -10,9 +10,8 @@ from paretoken.spaces.candidate import Candidate
 from paretoken.spaces.derive import derive
 from paretoken.spaces.space import Space
 
-_ALONE = (
-    "none", "prompt_lookup", "aggressive", "trigram", "early_layers", "skip_layers", "jacobi",
-)  # fmt: skip
+# Plain decoding is measured by every study, so it is no choice here.
+_ALONE = ("prompt_lookup", "aggressive", "trigram", "early_layers", "skip_layers", "jacobi")
 
 
 def text_decoding() -> Space:

@@ -81,8 +81,9 @@ def test_a_loaded_transformer_decodes_like_the_one_that_was_saved(
     tokens, classes = torch.arange(6).view(1, 6), torch.tensor([2])
     torch.testing.assert_close(loaded(tokens, classes), original(tokens, classes).detach())
     target = ImageTarget(loaded, torch.device("cpu"), torch.float64)
-    first = target.begin(classes).unsqueeze(1)
-    logits, _ = target.forward(first, torch.zeros(1).long(), target.allocate(1, False), False)
+    cache = target.allocate(1, False)
+    first = target.begin(classes, torch.zeros(1).long(), cache).unsqueeze(1)
+    logits, _ = target.forward(first, torch.zeros(1).long(), cache, False)
     assert logits.isfinite().all()
 
 

@@ -264,8 +264,8 @@ def test_targets_of_several_types_leave_the_model_as_it_is() -> None:
     kept = {name: value.clone() for name, value in model.state_dict().items()}
     half = ImageTarget(model, CPU, torch.bfloat16)
     assert half.model.output.weight.dtype is torch.bfloat16
-    logits, _ = half.forward(half.begin(torch.tensor([0])).unsqueeze(1), torch.zeros(1).long(),
-                             half.allocate(1, False), guided=False)  # fmt: skip
+    cache, zero = half.allocate(1, False), torch.zeros(1).long()
+    logits, _ = half.forward(half.begin(zero, zero, cache).unsqueeze(1), zero, cache, guided=False)
     assert logits.dtype is torch.float32
     for name, value in model.state_dict().items():
         assert torch.equal(value, kept[name]), name

@@ -25,7 +25,7 @@ class Confidence(Fixed):
     )
 
     def goes_on(self, law: Tensor, token: Tensor) -> Tensor | None:
-        return law.gather(-1, token.unsqueeze(-1)).squeeze(-1) >= self.least
+        return law.gather(-1, token.unsqueeze(-1)).squeeze(-1).ge(self.least)
 
     def simplified(self) -> Component:
         return Fixed() if self.least == 0.0 else self

@@ -28,7 +28,8 @@ class Entropy(Fixed):
 
     def goes_on(self, law: Tensor, token: Tensor) -> Tensor | None:
         entropy = torch.special.entr(law).sum(-1)
-        return 1.0 - (self.c * entropy).sqrt() >= self.least
+        promised: Tensor = 1.0 - (self.c * entropy).sqrt()
+        return promised.ge(self.least)
 
 
 plugin = Entropy

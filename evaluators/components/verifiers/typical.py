@@ -28,7 +28,7 @@ class Typical(Threshold):
 
     def margin(self, own: Tensor, tokens: Tensor) -> Tensor:
         entropy = torch.special.entr(own).sum(-1, keepdim=True)
-        least = (self.delta * (-entropy).exp()).clamp(max=self.epsilon)
+        least: Tensor = (self.delta * (-entropy).exp()).clamp(max=self.epsilon)
         return own.gather(-1, tokens) - least
 
 

@@ -1,0 +1,137 @@
+"""Decoders of text beside each other, and beside `transformers`' own, in one run.
+
+    python tests/benchmarks/text_speedup.py --prompts 6 --tokens 32
+    python tests/benchmarks/text_speedup.py --model /models/Qwen --device cuda --tokens 128
+
+For each kind of prompt: tokens a second after reading the prompt, and tokens for a forward. All
+decoders here are lossless: their answers are compared with plain decoding's. `transformers` rows
+read the prompt within the time measured, as `generate` does, and the plain row of each side says
+how much that is; forwards are counted by a hook.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import defaultdict
+from typing import Any
+
+import torch
+
+from paretoken.evaluators.engine.decode import Decoding
+from paretoken.evaluators.engine.geometry import Geometry
+from paretoken.evaluators.environment import device_named, environment
+from paretoken.evaluators.models.language_model import contexts_of, ends_of, load
+from paretoken.evaluators.models.text_target import TextTarget
+from paretoken.evaluators.text_judge import answer_of
+from paretoken.evaluators.text_prompts import in_turn, read_prompts
+from paretoken.evaluators.workloads.text import PROMPTS
+from paretoken.spaces.candidate import from_tree
+
+OURS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "prompt lookup": {"drafter": {"is": "drafters/prompt_lookup", "window": 11, "ngram": 2}},
+    "aggressive": {"drafter": {"is": "drafters/aggressive", "window": 17}},
+    "skip layers": {"drafter": {"is": "drafters/skip_layers", "window": 3, "skipped": 0.1}},
+}
+THEIRS: dict[str, dict[str, Any]] = {
+    "transformers: plain": {},
+    "transformers: prompt lookup": {"prompt_lookup_num_tokens": 10, "max_matching_ngram_size": 2},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--model")
+    parser.add_argument("--device")
+    parser.add_argument("--prompts", type=int, default=12)
+    parser.add_argument("--tokens", type=int, default=32)
+    asked = parser.parse_args()
+    device = device_named(asked.device)
+    model, tokenizer = load(asked.model)
+    prompts = in_turn(read_prompts(PROMPTS), asked.prompts)
+    ends = ends_of(model, tokenizer)
+    target = TextTarget(
+        model, contexts_of(prompts, tokenizer), length=asked.tokens, ends=ends, device=device,
+        dtype=torch.float32,
+    )  # fmt: skip
+    print(environment(device), flush=True)
+    # kind -> [tokens, seconds, forwards]
+    rows: dict[str, dict[str, list[float]]] = {}
+    plain: list[torch.Tensor] = []
+    for name, decoder in OURS.items():
+        found = rows.setdefault(name, defaultdict(lambda: [0.0, 0.0, 0.0]))
+        same = 0
+        decoding = _decoding(target, decoder)
+        decoding.run(torch.tensor([0]))
+        for i, prompt in enumerate(prompts):
+            tokens, trace = decoding.run(torch.tensor([i]))
+            answer = answer_of(tokens[0], ends)
+            if name == "plain":
+                plain.append(answer)
+            same += torch.equal(answer, plain[i])
+            seconds = trace.seconds - float(trace.begun.sum())
+            _add(found, prompt.kind, len(answer), seconds, int(trace.forwards[0]))
+        print(f"{name}: {same} of {len(prompts)} answers as plain", flush=True)
+    for name, settings in THEIRS.items():
+        found = rows.setdefault(name, defaultdict(lambda: [0.0, 0.0, 0.0]))
+        same = 0
+        for i, prompt in enumerate(prompts):
+            answer, seconds, forwards = _generated(target, i, asked.tokens, settings)
+            same += torch.equal(answer, plain[i])
+            _add(found, prompt.kind, len(answer), seconds, forwards)
+        print(f"{name}: {same} of {len(prompts)} answers as plain", flush=True)
+    kinds = list(dict.fromkeys(prompt.kind for prompt in prompts))
+    print("\n| tokens/s, tokens/forward | " + " | ".join([*kinds, "all"]) + " |")
+    print("|---|" + "---|" * (len(kinds) + 1))
+    for name, found in rows.items():
+        cells = [found[kind] for kind in kinds]
+        cells.append([sum(part) for part in zip(*cells, strict=True)])
+        told = [f"{t / s:.1f}, {t / f:.2f}" for t, s, f in cells]
+        print(f"| {name} | " + " | ".join(told) + " |")
+
+
+def _decoding(target: TextTarget, decoder: dict[str, Any]) -> Decoding:
+    candidate = from_tree(
+        {
+            "decoder": {"is": "decoders/speculative", **decoder},
+            "sampling": {"is": "samplings/standard", "temperature": 0.0},
+        }
+    )
+    rows = target.model.get_input_embeddings().weight.detach()
+    return Decoding(
+        target, candidate.decoder, candidate.sampling, Geometry(rows, rows), batch=1, seed=0,
+        graphs=False,
+    )  # fmt: skip
+
+
+def _add(found: Any, kind: str, tokens: int, seconds: float, forwards: int) -> None:
+    for place, value in enumerate((tokens, seconds, forwards)):
+        found[kind][place] += value
+
+
+@torch.inference_mode()
+def _generated(
+    target: TextTarget, prompt: int, tokens: int, settings: dict[str, Any]
+) -> tuple[torch.Tensor, float, int]:
+    """The answer of `generate`, seconds and forwards it took."""
+    forwards = 0
+
+    def count(*_: Any) -> None:
+        nonlocal forwards
+        forwards += 1
+
+    asked = target.contexts[prompt].tokens.unsqueeze(0).to(target.device)
+    hook = target.model.register_forward_hook(count)
+    begun = time.perf_counter()
+    answer = target.model.generate(
+        asked, attention_mask=torch.ones_like(asked), max_new_tokens=tokens, do_sample=False,
+        **settings,
+    )[0, asked.shape[1] :].cpu()  # fmt: skip
+    seconds = time.perf_counter() - begun
+    hook.remove()
+    return answer, seconds, forwards
+
+
+if __name__ == "__main__":
+    main()

