@@ -144,20 +144,24 @@ class TextTarget:
 
     def with_layers(self, kept: Sequence[int]) -> TextTarget:
         """The same model with only some of its layers, in their order; the weights are shared."""
+        return self._with(self.model_of(lambda layers: [layers[i] for i in kept]))
+
+    def model_of(self, choose: Callable[[torch.nn.ModuleList], Sequence[torch.nn.Module]]) -> Any:
+        """The model with the layers that are chosen from its own; the weights are shared."""
         body_name = self.model.base_model_prefix
         body = getattr(self.model, body_name, None)
         if not isinstance(getattr(body, "layers", None), torch.nn.ModuleList):
             raise BadInput(
                 f"{type(self.model).__name__} does not keep its layers in a list called 'layers', "
-                "so it cannot draft with some of them: use another drafter."
+                "so some of them cannot be left out: use another drafter, or decoders/speculative."
             )
         model, body = _shallow(self.model), _shallow(body)
         config = copy.copy(self.model.config)
-        config.num_hidden_layers = len(kept)
-        body._modules["layers"] = torch.nn.ModuleList([body.layers[i] for i in kept])
+        body._modules["layers"] = torch.nn.ModuleList(choose(body.layers))
+        config.num_hidden_layers = len(body.layers)
         body.config = config
         model._modules[body_name] = body
-        return self._with(model)
+        return model
 
     @property
     def layers(self) -> int:

@@ -12,6 +12,7 @@ from paretoken.cache.fingerprint import fingerprint
 from paretoken.search.cli.main import main
 from paretoken.spaces.candidate import from_tree
 from paretoken.spaces.canonical import canonical
+from paretoken.spaces.errors import BadInput
 from paretoken.spaces.plugins import KINDS
 
 
@@ -59,7 +60,10 @@ def candidate(decoder: dict[str, Any]) -> Any:
 
 
 def test_trigram_drafts_are_searched_and_measured(searched: Any) -> None:
-    found = searched("decoder.drafter=trigram", "decoder.verifier=exact", "trigram.window=5")
+    found = searched(
+        "decoder=speculative", "decoder.drafter=trigram", "decoder.verifier=exact",
+        "trigram.window=5",
+    )  # fmt: skip
     assert len(found) > 2 and all(one["failure"] is None for one in found)
     assert all(one["quantities"]["as_plain"]["value"] == 1.0 for one in found)
     # Known to be plain decoding's before anything is generated.
@@ -93,3 +97,62 @@ def test_knobs_that_do_nothing_are_dropped() -> None:
     assert canonical(candidate({"drafter": inert})) == canonical(candidate({"drafter": plainly}))
     nothing = canonical(candidate({"drafter": {**trigram, "window": 1}}))
     assert nothing == canonical(candidate({}))
+
+
+def shortened(**parts: Any) -> Any:
+    return candidate({"is": "decoders/shortened", **parts})
+
+
+def by_position(**knobs: Any) -> dict[str, Any]:
+    return {"is": "depths/by_position", **knobs}
+
+
+def test_a_shortened_model_is_searched_and_its_loss_is_measured(searched: Any) -> None:
+    found = searched(
+        "decoder=shortened", "decoder.depth=by_position", "by_position.last=0.25,0.5",
+        "by_position.first=1.0", "by_position.warm_up=0",
+    )  # fmt: skip
+    assert len(found) > 2 and all(one["failure"] is None for one in found)
+    plain = next(one for one in found if one["settings"]["decoder"]["is"].endswith("speculative"))
+    short = [one for one in found if one is not plain]
+    assert {one["settings"]["decoder"]["is"] for one in short} == {"decoders/shortened"}
+    assert plain["quantities"]["as_plain"]["value"] == 1.0
+    assert all(one["quantities"]["as_plain"]["value"] < 1.0 for one in short)
+    # Lookups leave the law alone: one of two decoders of one shortened model need not be judged.
+    nll = {}
+    for one in short:
+        last = one["settings"]["decoder"]["depth"]["last"]
+        nll.setdefault(last, set()).add(one["quantities"]["nll"]["value"])
+    assert all(len(values) == 1 for values in nll.values())
+
+
+def test_what_is_left_out_decides_the_law_and_drafts_do_not(opened: Any) -> None:
+    recording = opened.record()
+
+    def keys(one: Any) -> Any:
+        return fingerprint(opened.behaviour(one, recording), recording)
+
+    plain, half = keys(candidate({})), keys(shortened(depth=by_position(last=0.5)))
+    assert half.quality != plain.quality and half.evidence["lossless"] == "no"
+    drafted = keys(shortened(depth=by_position(last=0.5), drafter={"is": "drafters/prompt_lookup"}))
+    assert drafted.quality == half.quality and drafted.work != half.work
+    # Four layers: 0.55 comes to two of them as well, and 0.9 to all.
+    assert keys(shortened(depth=by_position(last=0.55))).quality == half.quality
+    assert keys(shortened(depth=by_position(last=0.25, warm_up=0))).quality != half.quality
+    assert keys(shortened(depth=by_position(last=0.9))).quality == plain.quality
+    assert keys(shortened(depth=by_position(last=0.5, warm_up=2))).quality != half.quality
+
+
+def test_leaving_out_nothing_is_written_as_plain_decoding() -> None:
+    whole = shortened(depth=by_position(first=1.0, last=1.0), drafter={"is": "drafters/trigram"})
+    assert canonical(whole) == canonical(candidate({"drafter": {"is": "drafters/trigram"}}))
+    rising = canonical(shortened(depth=by_position(first=0.5, last=0.9)))
+    assert rising == canonical(shortened(depth=by_position(first=0.5, last=0.5)))
+    inert = shortened(verifier={"is": "verifiers/exact"}, residual={"is": "residuals/matched"})
+    assert canonical(inert) == canonical(shortened())
+
+
+def test_images_are_not_decoded_with_fewer_layers() -> None:
+    workload = KINDS["workloads"].load("fashion").open(device="cpu", samples=50)
+    with pytest.raises(BadInput, match=r"images are decoded with decoders/speculative"):
+        workload.behaviour(shortened(), workload.record())
