@@ -23,7 +23,7 @@ from paretoken.evaluators.engine.trigrams import Trigrams
 from paretoken.evaluators.environment import environment
 from paretoken.evaluators.law import law_of
 from paretoken.evaluators.metrics.text import OBJECTIVES, check_repetition, quality
-from paretoken.evaluators.models.corpus import trigrams_of
+from paretoken.evaluators.models.corpus import passages_of, trigrams_of
 from paretoken.evaluators.models.language_model import contexts_of, ends_of
 from paretoken.evaluators.models.shortened_target import ShortenedTarget
 from paretoken.evaluators.models.text_target import TextTarget
@@ -48,7 +48,8 @@ _GREEDY = {"is": "samplings/standard", "temperature": 0.0}
 class TextWorkload:
     """A causal language model with its prompts.
 
-    draft: a second model of the same tokens. corpus: a text file, for drafts that are looked up.
+    draft: a second model of the same tokens. corpus: a text file, for drafts that are looked up and
+    for calibration.
     """
 
     objectives = (TOKENS_PER_S, OBJECTIVES["nll"])
@@ -241,6 +242,7 @@ class TextWorkload:
             model_in(self._model), self._contexts, length=self._tokens, ends=self._ends,
             device=self._device, dtype=dtype, draft=model_in(self._draft),
             trigrams=lambda: self._trigrams,
+            passages=lambda: passages_of(self._corpus, self._tokenizer),
         )  # fmt: skip
 
     def _kept(self, decoder: Speculative) -> Tensor | None:

@@ -1,6 +1,7 @@
-"""The tri-gram table of a text file: counted once for a tokenizer, then read from a cache.
+"""A text file as drafts and calibrations use it: its tri-gram table, and passages of it in tokens.
 
-The cache knows file and tokenizer by their digests: a changed file is counted anew.
+The table is counted once for a tokenizer, then read from a cache, which knows file and tokenizer by
+their digests: a changed file is counted anew.
 """
 
 from __future__ import annotations
@@ -12,14 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import xxhash
 from safetensors.numpy import load_file, save_file
+from torch import Tensor
 
 from paretoken.evaluators.cache_folder import cache_folder
 from paretoken.evaluators.engine.trigrams import KEPT, Trigrams
 from paretoken.spaces.errors import BadInput
 
 _FIELDS = ("codes", "first", "tokens", "weights")
+# Of a calibration: averages over some thousand tokens no longer move with more of them.
+_PASSAGES, _LONGEST = 32, 256
 
 
 def read_corpus(path: Path) -> str:
@@ -53,6 +58,17 @@ def trigrams_of(path: Path, tokenizer: Any, vocabulary: int) -> Trigrams:
     finally:
         Path(begun).unlink(missing_ok=True)
     return table
+
+
+def passages_of(path: Path, tokenizer: Any) -> list[Tensor]:
+    """Its first passages in tokens [T], T >= 2, as many and as long as a calibration needs."""
+    found: list[Tensor] = []
+    for tokens in _tokens(read_corpus(path), tokenizer):
+        if len(tokens) > 1:
+            found.append(torch.tensor(tokens[:_LONGEST]))
+        if len(found) == _PASSAGES:
+            break
+    return found
 
 
 def _tokens(text: str, tokenizer: Any) -> Iterator[list[int]]:

@@ -10,6 +10,7 @@ import copy
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from paretoken.evaluators.engine.trigrams import Trigrams
 from paretoken.evaluators.models.cropped_caches import CroppedCaches
+from paretoken.evaluators.models.likeness import likeness
 from paretoken.evaluators.models.row_cache import RowCache
 from paretoken.spaces.errors import BadInput
 
@@ -37,7 +39,7 @@ class TextTarget:
 
     contexts: prompt i is class i. length: tokens of an answer at most. ends: tokens that end one.
     draft: another model for the same tokens, that small drafts come from. trigrams: hands out the
-    table of a corpus, that looked-up drafts come from.
+    table of a corpus, that looked-up drafts come from; passages: some of its text in tokens.
     """
 
     modality: ClassVar[str] = "text"
@@ -53,8 +55,9 @@ class TextTarget:
         dtype: torch.dtype,
         draft: Any = None,
         trigrams: Callable[[], Trigrams] = Trigrams.none,
+        passages: Callable[[], list[Tensor]] = list,
     ) -> None:
-        self.trigrams = trigrams
+        self.trigrams, self._passages = trigrams, passages
         self.model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
         self.contexts, self.length, self.ends = tuple(contexts), length, ends
         self.device, self.dtype, self._draft = device, dtype, draft
@@ -162,6 +165,12 @@ class TextTarget:
         body.config = config
         model._modules[body_name] = body
         return model
+
+    @cached_property
+    def likeness(self) -> tuple[Tensor, Tensor]:
+        """How little each layer changes the prompts [P, L] and passages of the corpus [n, L]."""
+        prompts = [context.tokens for context in self.contexts]
+        return likeness(self, prompts), likeness(self, self._passages())
 
     @property
     def layers(self) -> int:

@@ -151,7 +151,7 @@ def tiny_target(kind: str = "llama", length: int = 24, ends: tuple[int, ...] = (
     target = TextTarget(
         tiny_model(kind), contexts, length=length, ends=ends, device=torch.device("cpu"),
         dtype=torch.float64, draft=tiny_model(kind, seed=5, num_hidden_layers=1),
-        trigrams=lambda: corpus,
+        trigrams=lambda: corpus, passages=lambda: [context.tokens for context in contexts],
     )  # fmt: skip
     assert isinstance(target.allocate(1, False), CroppedCaches) == (kind == "mistral")
     return target

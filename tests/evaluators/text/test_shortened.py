@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
 import torch
 
 from paretoken.evaluators.components.depths.by_position import ByPosition
+from paretoken.evaluators.components.depths.by_prompt import ByPrompt
 from paretoken.evaluators.models.shortened_target import ShortenedTarget
 from paretoken.spaces.errors import BadInput
 
@@ -86,6 +88,55 @@ def test_all_layers_are_plain_decoding_and_a_fixed_set_is_the_model_of_that_set(
     fixed = ShortenedTarget(target, ByPosition(first=0.75, last=0.75).kept(target))
     expected, _ = answer(target.with_layers([0, 2, 3]), {}, PROMPTS)
     assert torch.equal(answer(fixed, {}, PROMPTS)[0], expected)
+
+
+def by_prompt(target: Any, *without: int) -> torch.Tensor:
+    """The table in which prompt i has all layers but one: without[i]."""
+    likeness = torch.zeros(3, target.layers, dtype=torch.float64)
+    likeness[range(3), without] = 1.0
+    target.likeness = likeness, torch.tensor([[0.0, 0.5, 0.5, 0.0]], dtype=torch.float64)
+    return ByPrompt(skipped=0.5).kept(target)
+
+
+def test_every_prompt_is_answered_by_its_own_layers_side_by_side(tiny: Any, answer: Any) -> None:
+    target = tiny(length=12)
+    kept = by_prompt(target, 1, 2, 1)
+    assert kept[:, 0].all() and kept[:, 1:].sum() == 3 * 12 * 3
+    short = ShortenedTarget(target, kept)
+    with torch.inference_mode():
+        expected = torch.stack([reference(target, kept, i) for i in range(3)])
+    assert not torch.equal(expected, answer(target, {}, PROMPTS)[0])
+    lookup = {"drafter": {"is": "drafters/prompt_lookup", "window": 4}}
+    for decoder, batch in (({}, 1), ({}, 3), (lookup, 2)):
+        assert torch.equal(answer(short, decoder, PROMPTS, batch=batch)[0], expected)
+    again = torch.tensor([2, 1, 0, 1, 2])  # rows change their prompts
+    assert torch.equal(answer(short, {}, again, batch=2)[0], expected[again])
+
+
+def test_the_more_is_skipped_the_fewer_layers_run_and_nothing_skipped_is_all(tiny: Any) -> None:
+    target = tiny(length=4)
+    kept = [ByPrompt(skipped=share).kept(target) for share in (0.0, 0.2, 0.5, 0.8, 1.0)]
+    assert kept[0].all()
+    for more, fewer in itertools.pairwise(kept):
+        assert not (fewer & ~more).any()
+    assert kept[-1].sum() < kept[0].sum()
+    assert all(table[:, :, [0, -1]].all() and table[:, 0].all() for table in kept)
+    target._passages = list
+    del target.likeness
+    with pytest.raises(BadInput, match="--option corpus=FILE"):
+        ByPrompt(skipped=0.5).kept(target)
+
+
+def test_the_likeness_of_a_layer_is_the_cosine_of_its_states(tiny: Any) -> None:
+    target = tiny()
+    prompts, passages = target.likeness
+    assert torch.equal(prompts, passages)  # these are the same texts here
+    with torch.inference_mode():
+        told = target.contexts[1].tokens.unsqueeze(0)
+        states = target.model(input_ids=told, output_hidden_states=True).hidden_states
+    cosine = [torch.cosine_similarity(a, b, dim=-1).mean() for a, b in itertools.pairwise(states)]
+    # The last of the states has gone through the last norm as well.
+    torch.testing.assert_close(prompts[1, :-1], torch.stack(cosine[:-1]), rtol=0, atol=1e-12)
 
 
 def test_layers_that_no_row_needs_are_not_run(tiny: Any, answer: Any) -> None:

@@ -126,6 +126,20 @@ def test_a_shortened_model_is_searched_and_its_loss_is_measured(searched: Any) -
     assert all(len(values) == 1 for values in nll.values())
 
 
+def test_layers_chosen_by_prompt_are_searched_and_measured(searched: Any) -> None:
+    found = searched(
+        "decoder=shortened", "decoder.depth=by_prompt", "by_prompt.skipped=0.0,0.5,1.0",
+        "decoder.drafter=none",
+    )  # fmt: skip
+    assert all(one["failure"] is None for one in found)
+    agreed = {}
+    for one in found:
+        decoder = one["settings"]["decoder"]
+        share = decoder["depth"]["skipped"] if "depth" in decoder else 0.0
+        agreed[share] = one["quantities"]["as_plain"]["value"]
+    assert agreed[0.0] == 1.0 and agreed[1.0] < 1.0 and 0.5 in agreed
+
+
 def test_what_is_left_out_decides_the_law_and_drafts_do_not(opened: Any) -> None:
     recording = opened.record()
 
@@ -141,11 +155,15 @@ def test_what_is_left_out_decides_the_law_and_drafts_do_not(opened: Any) -> None
     assert keys(shortened(depth=by_position(last=0.25, warm_up=0))).quality != half.quality
     assert keys(shortened(depth=by_position(last=0.9))).quality == plain.quality
     assert keys(shortened(depth=by_position(last=0.5, warm_up=2))).quality != half.quality
+    chosen = {"is": "depths/by_prompt", "skipped": 1.0}
+    assert keys(shortened(depth=chosen)).quality not in (plain.quality, half.quality)
 
 
 def test_leaving_out_nothing_is_written_as_plain_decoding() -> None:
     whole = shortened(depth=by_position(first=1.0, last=1.0), drafter={"is": "drafters/trigram"})
     assert canonical(whole) == canonical(candidate({"drafter": {"is": "drafters/trigram"}}))
+    chosen = {"is": "depths/by_prompt", "skipped": 0.0}
+    assert canonical(shortened(depth=chosen)) == canonical(candidate({}))
     rising = canonical(shortened(depth=by_position(first=0.5, last=0.9)))
     assert rising == canonical(shortened(depth=by_position(first=0.5, last=0.5)))
     inert = shortened(verifier={"is": "verifiers/exact"}, residual={"is": "residuals/matched"})
