@@ -16,7 +16,7 @@ from torch import Tensor
 from paretoken.evaluators.models.cropped_caches import CroppedCaches
 from paretoken.evaluators.models.row_cache import RowCache
 from paretoken.evaluators.models.text_target import TextTarget
-from paretoken.spaces.errors import BadInput
+from paretoken.spaces.errors import MeasurementFailed
 
 
 class ShortenedTarget(TextTarget):
@@ -43,9 +43,10 @@ class ShortenedTarget(TextTarget):
     def allocate(self, batch: int, guided: bool) -> RowCache:
         cache = super().allocate(batch, guided)
         if isinstance(cache, CroppedCaches):
-            raise BadInput(
+            raise MeasurementFailed(
+                "unsupported",
                 "leaving layers out needs a model whose layers attend to all places, and "
-                f"{type(self.model).__name__} has others: use decoders/speculative."
+                f"{type(self.model).__name__} has others: use decoders/speculative.",
             )
         return _PromptCache(batch, self._slots, self.device)
 

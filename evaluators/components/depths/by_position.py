@@ -29,7 +29,7 @@ class ByPosition(Depth):
     last: float = knob(
         0.8, low=0.0, high=1.0, grid=(0.5, 0.7, 0.8, 0.9), doc="Share of layers in the end."
     )
-    warm_up: int = knob(1, low=0, high=64, grid=(1, 2, 4), doc="First layers that always run.")
+    warm_up: int = knob(1, low=0, high=64, grid=(1, 4, 16), doc="First layers that always run.")
     horizon: int = knob(
         0, low=0, high=65536, grid=(0,),
         doc="Tokens of an answer after which the number stays; 0: those that it may have.",

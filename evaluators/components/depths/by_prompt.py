@@ -3,9 +3,9 @@
 While a prompt is read, by all layers, each layer is measured: the cosine of what enters and what
 leaves it. The layers above a threshold are then left out for every token of the answer, but never
 the first and the last. The threshold comes of a calibration pass over passages of the corpus
-(`--option corpus=FILE`), so that on those the share `skipped` of the inner layers is left out; a
-prompt may lose more or fewer. Measuring costs a cosine a layer while the prompt is read anyway, so
-it is done beforehand and not timed.
+(`--option corpus=FILE`): a text that is like their average loses the share `skipped` of the inner
+layers, and a prompt may lose more or fewer. Measuring costs a cosine a layer while the prompt is
+read anyway, so it is done beforehand, in float32, and not timed.
 Departures: routers are not trained, and the model is not tuned to live without the layers; FiRST
 also leaves them out of reading the prompt.
 Equivalence: skipping nothing leaves out nothing.
@@ -29,7 +29,7 @@ class ByPrompt(Depth):
 
     skipped: float = knob(
         0.1, low=0.0, high=1.0, grid=(0.05, 0.1, 0.2, 0.3),
-        doc="Share of the inner layers left out, on average over the corpus.",
+        doc="Share of the inner layers that an average text loses.",
     )  # fmt: skip
 
     @property
@@ -46,7 +46,7 @@ class ByPrompt(Depth):
                 "depths/by_prompt is calibrated on passages of two tokens or more, parted by empty "
                 "lines, and the corpus has none: name another one with --option corpus=FILE."
             )
-        threshold = torch.quantile(passages[:, 1:-1].flatten(), 1.0 - self.skipped)
+        threshold = torch.quantile(passages.mean(0)[1:-1], 1.0 - self.skipped)
         kept[:, 1:, 1:-1] = (prompts[:, 1:-1] <= threshold).unsqueeze(1)
         return kept
 

@@ -11,7 +11,7 @@ import torch
 from paretoken.evaluators.components.depths.by_position import ByPosition
 from paretoken.evaluators.components.depths.by_prompt import ByPrompt
 from paretoken.evaluators.models.shortened_target import ShortenedTarget
-from paretoken.spaces.errors import BadInput
+from paretoken.spaces.errors import BadInput, MeasurementFailed
 
 PROMPTS = torch.arange(3)
 
@@ -152,5 +152,5 @@ def test_layers_that_no_row_needs_are_not_run(tiny: Any, answer: Any) -> None:
 def test_models_that_cannot_leave_layers_out_say_so(tiny: Any, answer: Any) -> None:
     target = tiny("mistral")
     short = ShortenedTarget(target, ByPosition(last=0.25).kept(target))
-    with pytest.raises(BadInput, match="use decoders/speculative"):
+    with pytest.raises(MeasurementFailed, match="use decoders/speculative"):
         answer(short, {}, PROMPTS)
