@@ -121,7 +121,7 @@ class ImageWorkload:
         candidate = at_batch(candidate, self._batch)
         if self._rows is None or self._rows[0] != recording:
             self._rows = (recording, RecordedRows.load(recording))
-        decoder: Speculative = candidate.decoder
+        decoder = _decoder(candidate)
         law = law_of(decoder, candidate.sampling, self._geometry_on_cpu, self._rows[1])
         tree = to_tree(candidate)
         dtype = str(dtype_of(candidate, self._device)).removeprefix("torch.")
@@ -231,12 +231,8 @@ class ImageWorkload:
         dtype = dtype_of(candidate, self._device)
         if self._target is None or self._target.dtype != dtype:
             self._target = ImageTarget(self._transformer, self._device, dtype)
-        if not isinstance(candidate.decoder, Speculative):
-            raise BadInput(
-                f"image workloads decode with decoders/speculative, not {candidate.decoder.tag()}."
-            )
         return Decoding(
-            self._target, candidate.decoder, candidate.sampling, self._geometry,
+            self._target, _decoder(candidate), candidate.sampling, self._geometry,
             batch=batch, seed=seed, graphs=bool(candidate.runtime.graphs),
         )  # fmt: skip
 
@@ -281,3 +277,10 @@ def _logits(model: Transformer, tokens: Tensor, classes: Tensor) -> tuple[Tensor
 
 def _or_none(value: float) -> float | None:
     return value if np.isfinite(value) else None
+
+
+def _decoder(candidate: Component) -> Speculative:
+    decoder = candidate.decoder
+    if not isinstance(decoder, Speculative) or decoder.modality not in ("", "image"):
+        raise BadInput(f"images are decoded with decoders/speculative, not {decoder.tag()}.")
+    return decoder

@@ -7,19 +7,25 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import xxhash
 from torch import Tensor
 
+from paretoken.evaluators.components.decoders.shortened import Shortened
 from paretoken.evaluators.components.decoders.speculative import Speculative
 from paretoken.evaluators.engine.decode import Decoding
 from paretoken.evaluators.engine.geometry import Geometry
+from paretoken.evaluators.engine.trigrams import Trigrams
 from paretoken.evaluators.environment import environment
 from paretoken.evaluators.law import law_of
 from paretoken.evaluators.metrics.text import OBJECTIVES, Answer, check_repetition, quality
+from paretoken.evaluators.models.corpus import passages_of, trigrams_of
 from paretoken.evaluators.models.language_model import contexts_of, ends_of
+from paretoken.evaluators.models.shortened_target import ShortenedTarget
 from paretoken.evaluators.models.text_target import TextTarget
 from paretoken.evaluators.models.weights import digest_of
 from paretoken.evaluators.recorded_rows import RecordedRows
@@ -40,7 +46,11 @@ _GREEDY = {"is": "samplings/standard", "temperature": 0.0}
 
 
 class TextWorkload:
-    """A causal language model with its prompts. draft: a second model of the same tokens."""
+    """A causal language model with its prompts.
+
+    draft: a second model of the same tokens. corpus: a text file, for drafts that are looked up and
+    for calibration.
+    """
 
     objectives = (TOKENS_PER_S, OBJECTIVES["nll"])
 
@@ -53,8 +63,10 @@ class TextWorkload:
         device: torch.device,
         tokens: int,
         batch: int | None,
+        corpus: Path,
         draft: Any = None,
     ) -> None:
+        self._corpus = corpus
         self._model, self._tokenizer, self._draft = model.eval(), tokenizer, draft
         self._prompts, self._device = tuple(prompts), device
         self.samples = len(self._prompts)
@@ -106,7 +118,11 @@ class TextWorkload:
         rows = self._rows[1]
         kept = torch.from_numpy(rows.vocabulary)
         law = law_of(decoder, candidate.sampling, self._geometry_of(kept), rows)
+        evidence, layers = law.evidence, self._kept(decoder)
         tree = to_tree(candidate)
+        drafting = {part: tree["decoder"][part] for part in ("drafter", "length")}
+        if decoder.drafter.asks_corpus:
+            drafting["corpus"] = self._trigrams.digest
         dtype = dtype_of(candidate, self._device)
         context = {
             **self.context(),
@@ -115,13 +131,17 @@ class TextWorkload:
         }
         if tree["sampling"].get("top_k", 0) >= len(kept):
             context["sampling"] = tree["sampling"]  # the recorded tokens cannot tell such apart
+        if layers is not None:
+            # Another target, known exactly: rules that follow it share its law, not the model's.
+            context["layers"] = _digest(layers)
+            evidence = {"lossless": "no", "target": "layers are left out", "rule": evidence}
         return Behaviour(
             context=context,
             target=law.target,
-            drafting={part: tree["decoder"][part] for part in ("drafter", "length")},
+            drafting=drafting,
             rule=law.rule,
             lossless=law.lossless,
-            evidence=law.evidence,
+            evidence=evidence,
             conditions={"prompts": self._asked, "tokens": self._tokens},
             runtime=tree["runtime"],
             seconds=time.perf_counter() - begun,
@@ -234,7 +254,21 @@ class TextWorkload:
         return TextTarget(
             model_in(self._model), self._contexts, length=self._tokens, ends=self._ends,
             device=self._device, dtype=dtype, draft=model_in(self._draft),
+            trigrams=lambda: self._trigrams,
+            passages=lambda: passages_of(self._corpus, self._tokenizer),
         )  # fmt: skip
+
+    def _kept(self, decoder: Speculative) -> Tensor | None:
+        """The layers that run, if any is left out; of the model in float32, whatever is run."""
+        if not isinstance(decoder, Shortened):
+            return None
+        kept = decoder.depth.kept(self._exact)
+        return None if kept.all() else kept
+
+    @cached_property
+    def _trigrams(self) -> Trigrams:
+        vocabulary = int(self._model.config.get_text_config().vocab_size)
+        return trigrams_of(self._corpus, self._tokenizer, vocabulary)
 
     def _decoding(self, candidate: Component, batch: int, seed: int) -> Decoding:
         dtype = dtype_of(candidate, self._device)
@@ -244,8 +278,12 @@ class TextWorkload:
             if self._target is None or self._target.dtype != dtype:
                 self._target = self._target_in(dtype)
             target = self._target
+        decoder = _decoder(candidate)
+        kept = self._kept(decoder)
+        if kept is not None:
+            target = ShortenedTarget(target, kept)
         return Decoding(
-            target, _decoder(candidate), candidate.sampling, self._geometry, batch=batch, seed=seed,
+            target, decoder, candidate.sampling, self._geometry, batch=batch, seed=seed,
             graphs=False,
         )  # fmt: skip
 
@@ -267,6 +305,11 @@ class TextWorkload:
         kinds = [prompt.kind for prompt in self._prompts[: len(tokens)]]
         first = [kinds.index(kind) for kind in dict.fromkeys(kinds)]
         return [[kinds[i], self._prompts[i].message, self._text(tokens[i])] for i in first]
+
+
+def _digest(layers: Tensor) -> str:
+    told = f"{list(layers.shape)}".encode() + np.packbits(layers.numpy()).tobytes()
+    return xxhash.xxh3_128_hexdigest(told)
 
 
 def _decoder(candidate: Component) -> Speculative:

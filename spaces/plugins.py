@@ -81,6 +81,7 @@ COMPONENT_KINDS = (
     "verifiers",
     "residuals",
     "lengths",
+    "depths",
     "samplings",
     "runtimes",
 )

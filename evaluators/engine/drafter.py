@@ -68,6 +68,9 @@ class Drafter(Component):
 
     kind = "drafters"
 
+    # Whether it looks tokens up in the target's corpus, which its drafts then depend on.
+    asks_corpus = False
+
     @property
     def most(self) -> int:
         """Tokens that one target forward sees at most, the pending one included."""

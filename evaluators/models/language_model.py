@@ -19,6 +19,7 @@ import xxhash
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
+from paretoken.evaluators.cache_folder import cache_folder
 from paretoken.evaluators.models.text_target import Context
 from paretoken.evaluators.text_prompts import Prompt
 from paretoken.spaces.errors import BadInput
@@ -116,8 +117,7 @@ def _converted(path: Path) -> Path:
         state = xxhash.xxh3_64()
         while part := file.read(1 << 24):
             state.update(part)
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = home / "paretoken" / "gguf" / f"{path.stem}-{state.hexdigest()}"
+    folder = cache_folder("gguf") / f"{path.stem}-{state.hexdigest()}"
     if folder.is_dir():
         return folder
     _quieten()

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from paretoken.evaluators.engine.trigrams import Trigrams
 from paretoken.evaluators.models.cropped_caches import CroppedCaches
+from paretoken.evaluators.models.likeness import likeness
 from paretoken.evaluators.models.row_cache import RowCache
 from paretoken.spaces.errors import BadInput
 
@@ -35,7 +38,8 @@ class TextTarget:
     """A language model with its prompts; see `paretoken.evaluators.engine.target.Target`.
 
     contexts: prompt i is class i. length: tokens of an answer at most. ends: tokens that end one.
-    draft: another model for the same tokens, that small drafts come from.
+    draft: another model for the same tokens, that small drafts come from. trigrams: hands out the
+    table of a corpus, that looked-up drafts come from; passages: some of its text in tokens.
     """
 
     modality: ClassVar[str] = "text"
@@ -50,7 +54,10 @@ class TextTarget:
         device: torch.device,
         dtype: torch.dtype,
         draft: Any = None,
+        trigrams: Callable[[], Trigrams] = Trigrams.none,
+        passages: Callable[[], list[Tensor]] = list,
     ) -> None:
+        self.trigrams, self._passages = trigrams, passages
         self.model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
         self.contexts, self.length, self.ends = tuple(contexts), length, ends
         self.device, self.dtype, self._draft = device, dtype, draft
@@ -140,20 +147,30 @@ class TextTarget:
 
     def with_layers(self, kept: Sequence[int]) -> TextTarget:
         """The same model with only some of its layers, in their order; the weights are shared."""
+        return self._with(self.model_of(lambda layers: [layers[i] for i in kept]))
+
+    def model_of(self, choose: Callable[[torch.nn.ModuleList], Sequence[torch.nn.Module]]) -> Any:
+        """The model with the layers that are chosen from its own; the weights are shared."""
         body_name = self.model.base_model_prefix
         body = getattr(self.model, body_name, None)
         if not isinstance(getattr(body, "layers", None), torch.nn.ModuleList):
             raise BadInput(
                 f"{type(self.model).__name__} does not keep its layers in a list called 'layers', "
-                "so it cannot draft with some of them: use another drafter."
+                "so some of them cannot be left out: use another drafter, or decoders/speculative."
             )
         model, body = _shallow(self.model), _shallow(body)
         config = copy.copy(self.model.config)
-        config.num_hidden_layers = len(kept)
-        body._modules["layers"] = torch.nn.ModuleList([body.layers[i] for i in kept])
+        body._modules["layers"] = torch.nn.ModuleList(choose(body.layers))
+        config.num_hidden_layers = len(body.layers)
         body.config = config
         model._modules[body_name] = body
-        return self._with(model)
+        return model
+
+    @cached_property
+    def likeness(self) -> tuple[Tensor, Tensor]:
+        """How little each layer changes the prompts [P, L] and passages of the corpus [n, L]."""
+        prompts = [context.tokens for context in self.contexts]
+        return likeness(self, prompts), likeness(self, self._passages())
 
     @property
     def layers(self) -> int:

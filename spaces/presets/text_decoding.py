@@ -11,7 +11,7 @@ from paretoken.spaces.derive import derive
 from paretoken.spaces.space import Space
 
 # Plain decoding is measured by every study, so it is no choice here.
-_ALONE = ("prompt_lookup", "aggressive", "early_layers", "skip_layers", "jacobi")
+_ALONE = ("prompt_lookup", "aggressive", "trigram", "early_layers", "skip_layers", "jacobi")
 
 
 def text_decoding() -> Space:
@@ -19,10 +19,14 @@ def text_decoding() -> Space:
     return (
         Space(derive(Candidate, modality="text"))
         .narrow("decoder.drafter", _ALONE)
+        # A shortened model by itself, or with drafts that cost nothing: two losses are not mixed.
+        .narrow("shortened.drafter", ("none", "prompt_lookup"))
+        .fix("shortened.verifier", "exact")
+        .fix("shortened.length", "fixed")
         .narrow("jacobi.init", ("random", "repeat_left", "law_left"))
         .narrow("jacobi.coupling", ("none", "gumbel"))
         .narrow("jacobi.window", (2, 4, 8, 16))
-        .narrow("decoder.verifier", ("exact", "typical", "top_beta", "lenient"))
+        .narrow("speculative.verifier", ("exact", "typical", "top_beta", "lenient"))
         .fix("decoder.residual", "exact")
         .fix("sampling.temperature", 0.0)
         .fix("sampling.top_k", 0)

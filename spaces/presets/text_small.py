@@ -10,6 +10,7 @@ def text_small() -> Space:
     """Prompt lookup and aggressive decoding, exact and a little relaxed."""
     return (
         text_decoding()
+        .fix("decoder", "speculative")
         .narrow("decoder.drafter", ("prompt_lookup", "aggressive"))
         .narrow("prompt_lookup.window", (5, 8, 11))
         .narrow("prompt_lookup.ngram", (1, 2, 3))

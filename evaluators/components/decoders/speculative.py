@@ -57,7 +57,10 @@ class Speculative(Component):
         simpler = verifier, residual, length
         if all(map(is_, simpler, (self.verifier, self.residual, self.length))):
             return self  # building one anew takes longer than finding out
-        return Speculative(drafter=drafter, verifier=verifier, residual=residual, length=length)
+        simplest: Component = self.clone(
+            override={"verifier": verifier, "residual": residual, "length": length}
+        )
+        return simplest
 
 
 plugin = Speculative

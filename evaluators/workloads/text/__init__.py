@@ -4,7 +4,8 @@
     paretoken search text --study mine --option model=/models/Qwen --option prompts=mine.jsonl
 
 The 60 prompts that ship are our own, in six kinds: chat, summarise, rewrite, question, arithmetic
-and edit (of code). Install with `pip install 'paretoken[text]'`.
+and edit (of code). Tri-grams are counted, on first use, in a small text of our own unless
+`--option corpus=FILE` names another. Install with `pip install 'paretoken[text]'`.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from typing import Any
 
 from paretoken.spaces.errors import BadInput, BadValue
 
-PROMPTS = Path(str(files("paretoken.evaluators.workloads.text"))) / "prompts.jsonl"
+_HERE = Path(str(files("paretoken.evaluators.workloads.text")))
+PROMPTS, CORPUS = _HERE / "prompts.jsonl", _HERE / "corpus.txt"
 
 # By default: prompts judged and tokens of an answer, on a CPU and on a GPU.
 _SIZES = {"cpu": (12, 32), "cuda": (60, 128)}
-_OPTIONS = "model, draft, prompts, tokens, device, samples and batch"
+_OPTIONS = "model, draft, prompts, corpus, tokens, device, samples and batch"
 
 
 class Text:
@@ -34,6 +36,7 @@ class Text:
         model: str | None = None,
         draft: str | None = None,
         prompts: str | None = None,
+        corpus: str | None = None,
         tokens: int | None = None,
         device: str | None = None,
         samples: int | None = None,
@@ -42,8 +45,8 @@ class Text:
     ) -> Any:
         """model, draft: folders or names as Hugging Face's, or .gguf files. prompts: a JSONL file.
 
-        tokens: of an answer at most. samples: prompts that quality is judged on, the kinds in turn.
-        batch: at which speed is measured.
+        corpus: a text file that drafts are looked up in. tokens: of an answer at most. samples:
+        prompts that quality is judged on, the kinds in turn. batch: at which speed is measured.
         """
         if unknown:
             raise BadInput(
@@ -75,8 +78,9 @@ class Text:
             second, other = language_model.load(draft)
             language_model.check_same_tokens(tokenizer, other)
         return TextWorkload(
-            loaded, tokenizer, wanted, device=chosen, tokens=length, batch=batch, draft=second
-        )
+            loaded, tokenizer, wanted, device=chosen, tokens=length, batch=batch, draft=second,
+            corpus=Path(corpus).expanduser() if corpus else CORPUS,
+        )  # fmt: skip
 
 
 plugin = Text()

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from paretoken.evaluators.engine.decode import Decoding, Trace
 from paretoken.evaluators.engine.geometry import Geometry
+from paretoken.evaluators.engine.trigrams import Trigrams
 from paretoken.evaluators.models.cropped_caches import CroppedCaches
 from paretoken.evaluators.models.text_target import Context, TextTarget
 from paretoken.spaces.candidate import from_tree
@@ -59,6 +60,10 @@ class TextToy:
             digit = cache[:, depth + 1].unsqueeze(1)
             index = torch.where(depth < place, index * self.vocabulary + digit, index)
         return self.logits[(place - 1).clamp(0, self.length - 1), index], None
+
+    def trigrams(self) -> Trigrams:
+        texts = [[1, 0, 2, 1, 0, 1, 2], [0, 2, 2, 1, 0, 0, 1, 1, 2, 0]]
+        return Trigrams.counted(self.vocabulary, texts)
 
     def small(self) -> TextToy:
         return TextToy(self.vocabulary, self.length, self._seed + 1)
@@ -142,9 +147,11 @@ def tiny_target(kind: str = "llama", length: int = 24, ends: tuple[int, ...] = (
         Context(torch.randint(0, 12, (size,), generator=generator), (2, size - 1))
         for size in (5, 9, 17)
     ]
+    corpus = Trigrams.counted(13, torch.randint(0, 13, (9, 99), generator=generator).tolist())
     target = TextTarget(
         tiny_model(kind), contexts, length=length, ends=ends, device=torch.device("cpu"),
         dtype=torch.float64, draft=tiny_model(kind, seed=5, num_hidden_layers=1),
+        trigrams=lambda: corpus, passages=lambda: [context.tokens for context in contexts],
     )  # fmt: skip
     assert isinstance(target.allocate(1, False), CroppedCaches) == (kind == "mistral")
     return target

@@ -20,6 +20,11 @@ SAMPLED = {
     "lookup, window 2": {"drafter": {**LOOKUP, "window": 2}},
     "lookup, adaptive": {"drafter": LOOKUP, "length": ADAPTIVE},
     "aggressive": {"drafter": {"is": "drafters/aggressive", "window": 4}},
+    "trigram": {"drafter": {"is": "drafters/trigram", "window": 4, "iterations": 20}},
+    "trigram, window 2, adaptive": {
+        "drafter": {"is": "drafters/trigram", "window": 2, "boost": 1.0},
+        "length": ADAPTIVE,
+    },
     "small model": {"drafter": SMALL},
     "small model, window 2": {"drafter": {**SMALL, "window": 2}},
     "small model, adaptive": {"drafter": SMALL, "length": ADAPTIVE},

@@ -1,0 +1,84 @@
+"""A text file as drafts and calibrations use it: its tri-gram table, and passages of it in tokens.
+
+The table is counted once for a tokenizer, then read from a cache, which knows file and tokenizer by
+their digests: a changed file is counted anew.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xxhash
+from safetensors.numpy import load_file, save_file
+from torch import Tensor
+
+from paretoken.evaluators.cache_folder import cache_folder
+from paretoken.evaluators.engine.trigrams import KEPT, Trigrams
+from paretoken.spaces.errors import BadInput
+
+_FIELDS = ("codes", "first", "tokens", "weights")
+# Of a calibration: averages over some thousand tokens no longer move with more of them.
+_PASSAGES, _LONGEST = 32, 256
+
+
+def read_corpus(path: Path) -> str:
+    """The text of a corpus; raises BadInput where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise BadInput(f"cannot read the corpus {path}: {reason}.") from error
+
+
+def passages(text: str) -> list[str]:
+    """Its passages, parted by empty lines."""
+    return [part for part in (one.strip("\n") for one in text.split("\n\n")) if part]
+
+
+def trigrams_of(path: Path, tokenizer: Any, vocabulary: int) -> Trigrams:
+    """The table of the passages of a text file, counted or from the cache."""
+    text = read_corpus(path)
+    kept = cache_folder("trigrams") / f"{_digest(text, tokenizer, vocabulary)}.safetensors"
+    if kept.is_file():
+        found = load_file(kept)
+        return Trigrams(vocabulary, *(found[name] for name in _FIELDS))
+    table = Trigrams.counted(vocabulary, _tokens(text, tokenizer))
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    handle, begun = tempfile.mkstemp(dir=kept.parent)
+    os.close(handle)
+    try:
+        save_file({name: np.ascontiguousarray(getattr(table, name)) for name in _FIELDS}, begun)
+        os.replace(begun, kept)  # whole or not at all: others may be reading
+    finally:
+        Path(begun).unlink(missing_ok=True)
+    return table
+
+
+def passages_of(path: Path, tokenizer: Any) -> list[Tensor]:
+    """Its first passages in tokens [T], T >= 2, as many and as long as a calibration needs."""
+    found: list[Tensor] = []
+    for tokens in _tokens(read_corpus(path), tokenizer):
+        if len(tokens) > 1:
+            found.append(torch.tensor(tokens[:_LONGEST]))
+        if len(found) == _PASSAGES:
+            break
+    return found
+
+
+def _tokens(text: str, tokenizer: Any) -> Iterator[list[int]]:
+    for passage in passages(text):
+        yield tokenizer(passage, add_special_tokens=False)["input_ids"]
+
+
+def _digest(text: str, tokenizer: Any, vocabulary: int) -> str:
+    fast = getattr(tokenizer, "backend_tokenizer", None)
+    told = fast.to_str() if fast is not None else str(sorted(tokenizer.get_vocab().items()))
+    state = xxhash.xxh3_128(f"{KEPT} {vocabulary} {len(told)} {told}".encode())
+    state.update(text.encode())
+    return state.hexdigest()
