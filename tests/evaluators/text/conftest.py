@@ -91,7 +91,7 @@ def decode(
             "sampling": {"is": "samplings/standard", "temperature": temperature},
         }
     )
-    rows = torch.eye(target.vocabulary)
+    rows = torch.arange(target.vocabulary).float().unsqueeze(1)
     decoding = Decoding(
         target, candidate.decoder, candidate.sampling, Geometry(rows, rows), batch=batch, seed=seed,
         dtype=torch.float64,
