@@ -32,7 +32,7 @@ class History:
         self.source = torch.zeros(rows, 2, dtype=torch.int64, device=device)
         self._places = torch.arange(size, device=device)
 
-    def reset(self, rows: Tensor, classes: Tensor) -> None:
+    def reset(self, rows: Tensor, ids: Tensor, seed: int, classes: Tensor) -> None:
         """Begin with prompts `classes` [n] in some rows [n]."""
         for row, prompt in zip(rows.tolist(), classes.tolist(), strict=True):
             context = self._shape.target.contexts[prompt]

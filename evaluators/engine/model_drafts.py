@@ -16,7 +16,16 @@ from paretoken.evaluators.engine.laws import draw
 from paretoken.evaluators.engine.noise import Purpose, uniforms
 from paretoken.evaluators.engine.proposal import Proposal
 from paretoken.evaluators.engine.target import Target
+from paretoken.evaluators.engine.windowed import Windowed
 from paretoken.spaces.errors import BadInput
+
+
+class ModelDrafter(Windowed):
+    """A drafter with a model."""
+
+    @property
+    def has_law(self) -> bool:
+        return True
 
 
 class ModelDrafts:

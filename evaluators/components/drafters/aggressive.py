@@ -11,71 +11,46 @@ decoding/IAD.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
-from paretoken.evaluators.components.drafters.none import NoDraft
-from paretoken.evaluators.engine.drafter import Drafter, DraftMemory, Round, Shape
+from paretoken.evaluators.engine.drafter import DraftMemory, Shape
 from paretoken.evaluators.engine.history import History
 from paretoken.evaluators.engine.proposal import Proposal
-from paretoken.spaces.component import Component, knob
+from paretoken.evaluators.engine.windowed import Windowed
+from paretoken.spaces.component import knob
 
 
-class Aggressive(Drafter):
+class Aggressive(Windowed):
     """Expect the source to be copied."""
-
-    modality = "text"
 
     window: int = knob(
         17, low=1, high=64, grid=(5, 9, 17, 33), log=True, doc="Tokens a target forward sees."
     )
     ngram: int = knob(3, low=1, high=8, grid=(1, 3), doc="Most tokens by which to find back.")
 
-    @property
-    def most(self) -> int:
-        return int(self.window)
-
-    @property
-    def shares_noise(self) -> bool:
-        return bool(self.window == 1)
-
-    @property
-    def ragged(self) -> bool:
-        return True
-
     def memory(self, shape: Shape) -> DraftMemory:
         return _Source(self, shape)
 
-    def simplified(self) -> Component:
-        return NoDraft() if self.window == 1 else self
 
-
-class _Source:
+class _Source(History):
     def __init__(self, drafter: Aggressive, shape: Shape) -> None:
         self._ngram = int(drafter.ngram)
-        self._history = History(shape, drafter.most)
-
-    def reset(self, rows: Tensor, ids: Tensor, seed: int, classes: Tensor) -> None:
-        self._history.reset(rows, classes)
+        super().__init__(shape, drafter.most)
 
     def propose(self, drafts: int) -> Proposal:
-        history = self._history
-        begin, end = history.source.unbind(-1)
-        written = history.end - history.start
-        places = torch.arange(history.board.shape[1], device=begin.device)
+        begin, end = self.source.unbind(-1)
+        written = self.end - self.start
+        places = torch.arange(self.board.shape[1], device=begin.device)
         after = torch.where(written == 0, begin, -drafts)
         undecided = written > 0
         for size in range(1, self._ngram + 1):
             inside = (places >= (begin + size - 1).unsqueeze(-1)) & (places < end.unsqueeze(-1))
-            found = history.repeats(size) & inside
+            found = self.repeats(size) & inside
             count = found.sum(-1)
             undecided = undecided & (written >= size) & (count > 0)
             unique = undecided & (count == 1)
             after = torch.where(unique, found.long().argmax(-1) + 1, after)
             undecided = undecided & ~unique
-        return history.copied(after, end, drafts)
-
-    def observe(self, finished: Round) -> None:
-        self._history.observe(finished)
+        return self.copied(after, end, drafts)
 
 
 plugin = Aggressive

@@ -9,16 +9,13 @@ Source: Elhoushi et al., "LayerSkip" (ACL 2024, arXiv:2404.16710).
 
 from __future__ import annotations
 
-from paretoken.evaluators.components.drafters.none import NoDraft
-from paretoken.evaluators.engine.drafter import Drafter, DraftMemory, Shape
-from paretoken.evaluators.engine.model_drafts import ModelDrafts
-from paretoken.spaces.component import Component, knob
+from paretoken.evaluators.engine.drafter import DraftMemory, Shape
+from paretoken.evaluators.engine.model_drafts import ModelDrafter, ModelDrafts
+from paretoken.spaces.component import knob
 
 
-class EarlyLayers(Drafter):
+class EarlyLayers(ModelDrafter):
     """Let the target's first layers guess what all of them would say."""
-
-    modality = "text"
 
     window: int = knob(
         4, low=1, high=64, grid=(2, 3, 4, 6), log=True, doc="Tokens a target forward sees."
@@ -28,28 +25,9 @@ class EarlyLayers(Drafter):
         doc="How many of the first layers draft; more than there are means all.",
     )  # fmt: skip
 
-    @property
-    def most(self) -> int:
-        return int(self.window)
-
-    @property
-    def shares_noise(self) -> bool:
-        return bool(self.window == 1)
-
-    @property
-    def has_law(self) -> bool:
-        return True
-
-    @property
-    def ragged(self) -> bool:
-        return True
-
     def memory(self, shape: Shape) -> DraftMemory:
         first = range(min(int(self.layers), shape.target.layers))
         return ModelDrafts(shape.target.with_layers(first), shape, self.most - 1)
-
-    def simplified(self) -> Component:
-        return NoDraft() if self.window == 1 else self
 
 
 plugin = EarlyLayers

@@ -10,19 +10,16 @@ Source: Saxena, "Prompt lookup decoding" (2023); `prompt_lookup_num_tokens` and
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
-from paretoken.evaluators.components.drafters.none import NoDraft
-from paretoken.evaluators.engine.drafter import Drafter, DraftMemory, Round, Shape
+from paretoken.evaluators.engine.drafter import DraftMemory, Shape
 from paretoken.evaluators.engine.history import History
 from paretoken.evaluators.engine.proposal import Proposal
-from paretoken.spaces.component import Component, knob
+from paretoken.evaluators.engine.windowed import Windowed
+from paretoken.spaces.component import knob
 
 
-class PromptLookup(Drafter):
+class PromptLookup(Windowed):
     """Copy what came next the last time."""
-
-    modality = "text"
 
     window: int = knob(
         8, low=1, high=64, grid=(3, 5, 8, 11, 17), log=True, doc="Tokens a target forward sees."
@@ -30,48 +27,26 @@ class PromptLookup(Drafter):
     ngram: int = knob(2, low=1, high=8, grid=(1, 2, 3, 4), doc="Longest suffix that is looked up.")
     which: str = knob("first", among=("first", "latest"), doc="The occurrence that is copied.")
 
-    @property
-    def most(self) -> int:
-        return int(self.window)
-
-    @property
-    def shares_noise(self) -> bool:
-        return bool(self.window == 1)
-
-    @property
-    def ragged(self) -> bool:
-        return True
-
     def memory(self, shape: Shape) -> DraftMemory:
         return _Lookup(self, shape)
 
-    def simplified(self) -> Component:
-        return NoDraft() if self.window == 1 else self
 
-
-class _Lookup:
+class _Lookup(History):
     def __init__(self, drafter: PromptLookup, shape: Shape) -> None:
         self._ngram, self._first = int(drafter.ngram), drafter.which == "first"
-        self._history = History(shape, drafter.most)
-
-    def reset(self, rows: Tensor, ids: Tensor, seed: int, classes: Tensor) -> None:
-        self._history.reset(rows, classes)
+        super().__init__(shape, drafter.most)
 
     def propose(self, drafts: int) -> Proposal:
-        history = self._history
-        after = torch.full_like(history.end, -1)
+        after = torch.full_like(self.end, -1)
         for size in range(1, self._ngram + 1):  # a longer match takes the place of a shorter one
-            found = history.repeats(size).long()
+            found = self.repeats(size).long()
             place = found.argmax(-1)
             if not self._first:
                 place = found.shape[1] - 1 - found.flip(-1).argmax(-1)
             after = torch.where(found.any(-1), place + 1, after)
         # A row without a match begins before the board, where nothing is valid.
         first = torch.where(after >= 0, after, -drafts)
-        return history.copied(first, history.end, drafts)
-
-    def observe(self, finished: Round) -> None:
-        self._history.observe(finished)
+        return self.copied(first, self.end, drafts)
 
 
 plugin = PromptLookup

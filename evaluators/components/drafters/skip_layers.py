@@ -9,16 +9,13 @@ place of one found by search.
 
 from __future__ import annotations
 
-from paretoken.evaluators.components.drafters.none import NoDraft
-from paretoken.evaluators.engine.drafter import Drafter, DraftMemory, Shape
-from paretoken.evaluators.engine.model_drafts import ModelDrafts
-from paretoken.spaces.component import Component, knob
+from paretoken.evaluators.engine.drafter import DraftMemory, Shape
+from paretoken.evaluators.engine.model_drafts import ModelDrafter, ModelDrafts
+from paretoken.spaces.component import knob
 
 
-class SkipLayers(Drafter):
+class SkipLayers(ModelDrafter):
     """Let the target guess with fewer layers."""
-
-    modality = "text"
 
     window: int = knob(
         4, low=1, high=64, grid=(2, 3, 4, 6), log=True, doc="Tokens a target forward sees."
@@ -30,28 +27,9 @@ class SkipLayers(Drafter):
         "evenly", among=("evenly", "middle"), doc="Which: every so many-th, or a block."
     )
 
-    @property
-    def most(self) -> int:
-        return int(self.window)
-
-    @property
-    def shares_noise(self) -> bool:
-        return bool(self.window == 1)
-
-    @property
-    def has_law(self) -> bool:
-        return True
-
-    @property
-    def ragged(self) -> bool:
-        return True
-
     def memory(self, shape: Shape) -> DraftMemory:
         kept = kept_layers(shape.target.layers, self.skipped, self.spread)
         return ModelDrafts(shape.target.with_layers(kept), shape, self.most - 1)
-
-    def simplified(self) -> Component:
-        return NoDraft() if self.window == 1 else self
 
 
 def kept_layers(layers: int, skipped: float, spread: str) -> tuple[int, ...]:

@@ -13,17 +13,16 @@ Source: Liu et al., "Adaptive Draft-Verification" (ADED, AAAI 2025, arXiv:2407.1
 
 from __future__ import annotations
 
-from paretoken.evaluators.components.drafters.none import NoDraft
-from paretoken.evaluators.engine.drafter import Drafter, DraftMemory, Shape
+from paretoken.evaluators.engine.drafter import DraftMemory, Shape
 from paretoken.evaluators.engine.puct import Search
 from paretoken.evaluators.engine.table_drafts import TableDrafts
+from paretoken.evaluators.engine.windowed import Windowed
 from paretoken.spaces.component import Component, knob
 
 
-class Trigram(Drafter):
+class Trigram(Windowed):
     """Say what usually follows."""
 
-    modality = "text"
     asks_corpus = True
 
     window: int = knob(
@@ -41,25 +40,13 @@ class Trigram(Drafter):
     span: int = knob(16, low=3, high=512, grid=(16,), doc="Last tokens whose triples gain it.")
     cap: float = knob(3.0, low=0.0, high=100.0, grid=(3.0,), doc="Weight of a triple at most.")
 
-    @property
-    def most(self) -> int:
-        return int(self.window)
-
-    @property
-    def shares_noise(self) -> bool:
-        return bool(self.window == 1)
-
-    @property
-    def ragged(self) -> bool:
-        return True
-
     def memory(self, shape: Shape) -> DraftMemory:
         search = Search(int(self.iterations), int(self.depth), float(self.c1), float(self.c2))
         return TableDrafts(shape, search, float(self.boost), float(self.cap), int(self.span))
 
     def simplified(self) -> Component:
         if self.window == 1:
-            return NoDraft()
+            return super().simplified()
         inert: dict[str, float] = {}
         if self.iterations == 0:
             inert |= {"depth": 3, "c1": 32.0, "c2": 8.0}
