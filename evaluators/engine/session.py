@@ -21,7 +21,7 @@ from paretoken.evaluators.engine.rows import Rows
 from paretoken.evaluators.engine.sampling import Sampling
 from paretoken.evaluators.engine.target import Target
 from paretoken.evaluators.engine.verifier import Chance
-from paretoken.spaces.errors import BadInput
+from paretoken.spaces.errors import MeasurementFailed
 
 
 class Session:
@@ -61,9 +61,10 @@ class Session:
         # One uniform for each position, or for each slot of each round.
         self._renews = self._rule.renews_chance
         if self._renews and not decoder.drafter.drafts_afresh:
-            raise BadInput(
+            raise MeasurementFailed(
+                "unsupported",
                 f"{self._rule.tag()} needs drafts that are made anew in every round, not those of "
-                f"{decoder.drafter.tag()}: use another drafter, or verifiers/exact."
+                f"{decoder.drafter.tag()}: use another drafter, or verifiers/exact.",
             )
         slots = max(1, self.window - 1) if self._renews else 1
         self._accept = torch.zeros(batch, padded, slots, device=device)

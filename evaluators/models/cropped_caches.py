@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from paretoken.spaces.errors import BadInput
+from paretoken.spaces.errors import MeasurementFailed
 
 
 class CroppedCaches:
@@ -37,9 +37,10 @@ class CroppedCaches:
             self._caches[row], self._seen[row] = self._fresh(), 0
         over = self._seen[row] - place
         if over < 0:
-            raise BadInput(
+            raise MeasurementFailed(
+                "unsupported",
                 f"row {row} is fed at place {place}, but its cache ends at {self._seen[row]}: this "
-                "model cannot skip places."
+                "model cannot skip places.",
             )
         if over > 0:
             for layer in self._caches[row].layers:

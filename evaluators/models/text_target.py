@@ -20,7 +20,7 @@ from paretoken.evaluators.engine.trigrams import Trigrams
 from paretoken.evaluators.models.cropped_caches import CroppedCaches
 from paretoken.evaluators.models.likeness import likeness
 from paretoken.evaluators.models.row_cache import RowCache
-from paretoken.spaces.errors import BadInput
+from paretoken.spaces.errors import BadInput, MeasurementFailed
 
 # Windows overhang the end of a sample by less than this.
 _OVERHANG = 128
@@ -93,9 +93,10 @@ class TextTarget:
     def allocate(self, batch: int, guided: bool) -> RowCache | CroppedCaches:
         """A cache for `batch` rows."""
         if guided:
-            raise BadInput(
+            raise MeasurementFailed(
+                "unsupported",
                 "language models have no unconditional twin: leave sampling.cfg at 1 "
-                "(--set sampling.cfg=1)."
+                "(--set sampling.cfg=1).",
             )
         if self._by_place:
             return RowCache(batch, self._slots, self.device)
@@ -154,9 +155,10 @@ class TextTarget:
         body_name = self.model.base_model_prefix
         body = getattr(self.model, body_name, None)
         if not isinstance(getattr(body, "layers", None), torch.nn.ModuleList):
-            raise BadInput(
+            raise MeasurementFailed(
+                "unsupported",
                 f"{type(self.model).__name__} does not keep its layers in a list called 'layers', "
-                "so some of them cannot be left out: use another drafter, or decoders/speculative."
+                "so some of them cannot be left out: use another drafter, or decoders/speculative.",
             )
         model, body = _shallow(self.model), _shallow(body)
         config = copy.copy(self.model.config)

@@ -17,6 +17,7 @@ from paretoken.evaluators.engine.geometry import Geometry
 from paretoken.evaluators.engine.trigrams import Trigrams
 from paretoken.evaluators.models.cropped_caches import CroppedCaches
 from paretoken.evaluators.models.text_target import Context, TextTarget
+from paretoken.search.cli.main import main
 from paretoken.spaces.candidate import from_tree
 
 torch.set_num_threads(1)
@@ -131,12 +132,22 @@ _SHAPE: dict[str, Any] = {
 
 
 def tiny_model(kind: str = "llama", seed: int = 0, **changed: Any) -> Any:
-    """A model with random weights: every layer over all places, or (mistral) over the last 8."""
+    """A model with random weights: every layer over all places, or (mistral) over the last 8.
+
+    gpt2 keeps its layers in a place of its own, and its positions in a table.
+    """
     torch.manual_seed(seed)
     shape = _SHAPE | changed
     if kind == "mistral":
         config = transformers.MistralConfig(**shape, sliding_window=8)
         return transformers.MistralForCausalLM(config).double().eval()
+    if kind == "gpt2":
+        renamed = {"hidden_size": "n_embd", "num_hidden_layers": "n_layer"}
+        renamed["num_attention_heads"] = "n_head"
+        asked = {renamed.get(name, name): value for name, value in shape.items()}
+        for unknown in ("intermediate_size", "num_key_value_heads"):
+            asked.pop(unknown, None)
+        return transformers.GPT2LMHeadModel(transformers.GPT2Config(**asked)).double().eval()
     return transformers.LlamaForCausalLM(transformers.LlamaConfig(**shape)).double().eval()
 
 
@@ -162,12 +173,10 @@ def tiny() -> Callable[..., TextTarget]:
     return tiny_target
 
 
-@pytest.fixture(scope="session")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def save(folder: Path, kind: str = "llama") -> Path:
     """A folder as Hugging Face's: a tiny model whose tokens are bytes, with its tokenizer."""
     import tokenizers
 
-    folder = tmp_path_factory.mktemp("tiny-model")
     alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {letter: i for i, letter in enumerate([*alphabet, "<end>"])}
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=vocabulary, merges=[]))
@@ -178,10 +187,20 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ).save_pretrained(folder)
     end = vocabulary["<end>"]
     model = tiny_model(
-        vocab_size=len(vocabulary), eos_token_id=end, pad_token_id=end, initializer_range=0.3
+        kind, vocab_size=len(vocabulary), eos_token_id=end, pad_token_id=end, initializer_range=0.3
     )
     model.float().save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(tmp_path_factory.mktemp("tiny-model"))
+
+
+@pytest.fixture
+def saved_gpt2(tmp_path: Path) -> Path:
+    return save(tmp_path / "gpt2", "gpt2")
 
 
 @pytest.fixture
@@ -194,3 +213,30 @@ def prompts_file(tmp_path: Path) -> Path:
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     return path
+
+
+@pytest.fixture
+def searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    saved: Path, prompts_file: Path,
+) -> Any:  # fmt: skip
+    """Searches the whole text space, narrowed by settings; returns the candidates measured."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PARETOKEN_STORE", "sqlite:///text.db")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def search(*settings: str, model: Path = saved, trials: int = 4) -> list[dict[str, Any]]:
+        narrow = [word for setting in settings for word in ("--set", setting)]
+        options = [f"model={model}", f"prompts={prompts_file}", "tokens=12"]
+        code = main(
+            ["search", "text", "--study", "s", "--trials", str(trials), "--samples", "4",
+             "--device", "cpu", "--observations", "1",
+             *(word for o in options for word in ("--option", o)), *narrow]
+        )  # fmt: skip
+        assert code == 0, capsys.readouterr().err
+        capsys.readouterr()
+        assert main(["front", "s", "--all", "--json"]) == 0
+        found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)["trials"]
+        return found
+
+    return search

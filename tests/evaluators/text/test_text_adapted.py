@@ -2,44 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from paretoken.cache.fingerprint import fingerprint
-from paretoken.search.cli.main import main
 from paretoken.spaces.candidate import from_tree
 from paretoken.spaces.canonical import canonical
 from paretoken.spaces.errors import BadInput
 from paretoken.spaces.plugins import KINDS
-
-
-@pytest.fixture
-def searched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-    saved: Path, prompts_file: Path,
-) -> Any:  # fmt: skip
-    """Searches the whole text space, narrowed by settings; returns the candidates measured."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PARETOKEN_STORE", "sqlite:///text.db")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def search(*settings: str) -> list[dict[str, Any]]:
-        narrow = [word for setting in settings for word in ("--set", setting)]
-        options = [f"model={saved}", f"prompts={prompts_file}", "tokens=12"]
-        code = main(
-            ["search", "text", "--study", "s", "--trials", "4", "--samples", "4", "--device", "cpu",
-             "--observations", "1", *(word for o in options for word in ("--option", o)), *narrow]
-        )  # fmt: skip
-        assert code == 0, capsys.readouterr().err
-        capsys.readouterr()
-        assert main(["front", "s", "--all", "--json"]) == 0
-        found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)["trials"]
-        return found
-
-    return search
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from paretoken.spaces.errors import BadInput
+from paretoken.spaces.errors import MeasurementFailed
 from paretoken.spaces.plugins import KINDS
 
 LOOKUP = {"is": "drafters/prompt_lookup", "window": 4}
@@ -66,7 +66,9 @@ def test_a_lossy_rule_is_told_apart_from_the_exact_law(
 
 def test_a_block_needs_drafts_made_anew(toy: Any, answer: Any) -> None:
     decoder = {"drafter": {"is": "drafters/jacobi"}, "verifier": {"is": "verifiers/block"}}
-    with pytest.raises(BadInput, match=r"verifiers/block needs drafts.*use another drafter"):
+    with pytest.raises(
+        MeasurementFailed, match=r"unsupported: verifiers/block needs drafts.*use another drafter"
+    ):
         answer(toy, decoder, torch.zeros(1, dtype=torch.int64), temperature=1.0)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from paretoken.spaces.errors import BadInput
+from paretoken.spaces.errors import BadInput, MeasurementFailed
 
 
 @pytest.mark.parametrize("kind", ["llama", "mistral"])
@@ -58,7 +58,7 @@ def test_rows_are_read_again_when_they_are_filled_again(tiny: Any, answer: Any) 
 
 def test_what_cannot_be_is_said(tiny: Any) -> None:
     target = tiny()
-    with pytest.raises(BadInput, match=r"no unconditional twin.*sampling\.cfg=1"):
+    with pytest.raises(MeasurementFailed, match=r"no unconditional twin.*sampling\.cfg=1"):
         target.allocate(1, True)
     target._draft = None
     with pytest.raises(BadInput, match="--option draft=PATH"):

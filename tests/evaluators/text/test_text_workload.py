@@ -53,6 +53,34 @@ def test_a_search_finds_a_front_and_the_rest_of_the_commands_know_text(
     assert "Say chat 0." in Path("report.html").read_text()
 
 
+def test_a_search_goes_on_after_drafts_that_a_rule_cannot_take(searched: Any) -> None:
+    found = searched(
+        "decoder=speculative", "decoder.drafter=jacobi,prompt_lookup", "jacobi.coupling=none",
+        "decoder.verifier=block", "decoder.length=fixed", trials=9,
+    )  # fmt: skip
+    failed = [one for one in found if one["failure"] is not None]
+    assert {one["settings"]["decoder"]["drafter"]["is"] for one in failed} == {"drafters/jacobi"}
+    assert {one["failure"]["reason"] for one in failed} == {"unsupported"}
+    assert "use another drafter" in failed[0]["failure"]["detail"]
+    assert len(found) - len(failed) > 2
+
+
+def test_a_search_goes_on_where_a_model_cannot_leave_out_layers(
+    searched: Any, saved_gpt2: Path
+) -> None:
+    found = searched(
+        "decoder.drafter=early_layers,prompt_lookup", "decoder.verifier=exact",
+        "shortened.drafter=prompt_lookup", "decoder.length=fixed", model=saved_gpt2, trials=9,
+    )  # fmt: skip
+    kinds = {
+        one["settings"]["decoder"]["drafter"]["is"]: (one["failure"] or {}).get("reason")
+        for one in found
+        if one["settings"]["decoder"]["is"] == "decoders/speculative"
+    }
+    assert kinds["drafters/early_layers"] == "unsupported"
+    assert kinds["drafters/prompt_lookup"] is None
+
+
 @pytest.fixture(scope="module")
 def opened(saved: Path) -> Any:
     return (
