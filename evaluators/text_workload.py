@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,22 +14,14 @@ import torch
 import xxhash
 from torch import Tensor
 
-from paretoken.evaluators.components.decoders.shortened import Shortened
-from paretoken.evaluators.components.decoders.speculative import Speculative
-from paretoken.evaluators.engine.decode import Decoding
-from paretoken.evaluators.engine.geometry import Geometry
-from paretoken.evaluators.engine.trigrams import Trigrams
 from paretoken.evaluators.environment import environment
 from paretoken.evaluators.law import law_of
 from paretoken.evaluators.metrics.text import OBJECTIVES, Answer, check_repetition, quality
-from paretoken.evaluators.models.corpus import passages_of, trigrams_of
-from paretoken.evaluators.models.language_model import contexts_of, ends_of
-from paretoken.evaluators.models.shortened_target import ShortenedTarget
-from paretoken.evaluators.models.text_target import TextTarget
 from paretoken.evaluators.models.weights import digest_of
 from paretoken.evaluators.recorded_rows import RecordedRows
 from paretoken.evaluators.runtime import at_batch, dtype_of, precision
-from paretoken.evaluators.text_judge import answer_of, judged, logits_of
+from paretoken.evaluators.text_answering import GREEDY, Answering, decoder_of
+from paretoken.evaluators.text_judge import judged, logits_of
 from paretoken.evaluators.text_prompts import Prompt
 from paretoken.evaluators.text_speed import TIMED_SEED, TOKENS_PER_S, time_answers
 from paretoken.spaces.candidate import from_tree, to_tree
@@ -40,16 +31,12 @@ from paretoken.spaces.workload import Behaviour, Observed, Report, Sampled
 
 # Recorded rows: of so many prompts, every so many-th of so many tokens, on the likeliest tokens.
 _ROWS_PROMPTS, _ROWS_TOKENS, _ROWS_STEP, _ROWS_VOCABULARY = 8, 17, 4, 4096
-# Rows answered side by side where only quality is asked for.
-_ROWS_AT_ONCE = {"cpu": 4, "cuda": 32}
-_GREEDY = {"is": "samplings/standard", "temperature": 0.0}
 
 
 class TextWorkload:
-    """A causal language model with its prompts.
+    """A causal language model with its prompts; for the arguments see `Answering`.
 
-    draft: a second model of the same tokens. corpus: a text file, for drafts that are looked up and
-    for calibration.
+    batch: at which speed is measured; None for the candidate's own.
     """
 
     objectives = (TOKENS_PER_S, OBJECTIVES["nll"])
@@ -66,22 +53,21 @@ class TextWorkload:
         corpus: Path,
         draft: Any = None,
     ) -> None:
-        self._corpus = corpus
-        self._model, self._tokenizer, self._draft = model.eval(), tokenizer, draft
-        self._prompts, self._device = tuple(prompts), device
+        self._prompts, self._device, self._batch = tuple(prompts), device, batch
         self.samples = len(self._prompts)
-        self._tokens, self._batch = tokens, batch
-        self._contexts, self._ends = contexts_of(prompts, tokenizer), ends_of(model, tokenizer)
+        self._answering = Answering(
+            model, tokenizer, prompts, device=device, tokens=tokens, corpus=corpus, draft=draft
+        )
         self._identity = digest_of(model, *([] if draft is None else [draft]))
-        asked = (part for c in self._contexts for part in (c.tokens.tolist(), c.source))
-        self._asked = xxhash.xxh3_128_hexdigest(" ".join(map(str, (*asked, self._ends))).encode())
-        self._target: TextTarget | None = None
+        contexts, ends = self._answering.contexts, self._answering.ends
+        asked = (part for c in contexts for part in (c.tokens.tolist(), c.source))
+        self._asked = xxhash.xxh3_128_hexdigest(" ".join(map(str, (*asked, ends))).encode())
         self._rows: tuple[bytes, RecordedRows] | None = None
         self.environment = environment(device)
 
     def plain(self) -> Component:
         """Plain greedy decoding at the batch that speed is measured at."""
-        return at_batch(from_tree({"sampling": _GREEDY}), self._batch)
+        return at_batch(from_tree({"sampling": GREEDY}), self._batch)
 
     def check_samples(self, samples: int) -> None:
         """Refuse more answers than there are prompts."""
@@ -96,8 +82,8 @@ class TextWorkload:
 
     def record(self) -> bytes:
         """Rows of plain greedy answers in float32, on the tokens that are likely in any of them."""
-        target = self._exact
-        tokens = self._greedy[:_ROWS_PROMPTS, :_ROWS_TOKENS]
+        target = self._answering.exact
+        tokens = self._answering.greedy[:_ROWS_PROMPTS, :_ROWS_TOKENS]
         with torch.inference_mode():
             logits = [
                 logits_of(target, context.tokens, row).cpu()
@@ -112,17 +98,17 @@ class TextWorkload:
     def behaviour(self, candidate: Component, recording: bytes) -> Behaviour:
         begun = time.perf_counter()
         candidate = at_batch(candidate, self._batch)
-        decoder = _decoder(candidate)
+        decoder = decoder_of(candidate)
         if self._rows is None or self._rows[0] != recording:
             self._rows = (recording, RecordedRows.load(recording))
         rows = self._rows[1]
         kept = torch.from_numpy(rows.vocabulary)
-        law = law_of(decoder, candidate.sampling, self._geometry_of(kept), rows)
-        evidence, layers = law.evidence, self._kept(decoder)
+        law = law_of(decoder, candidate.sampling, self._answering.geometry_of(kept), rows)
+        evidence, layers = law.evidence, self._answering.kept(decoder)
         tree = to_tree(candidate)
         drafting = {part: tree["decoder"][part] for part in ("drafter", "length")}
         if decoder.drafter.asks_corpus:
-            drafting["corpus"] = self._trigrams.digest
+            drafting["corpus"] = self._answering.trigrams.digest
         dtype = dtype_of(candidate, self._device)
         context = {
             **self.context(),
@@ -142,7 +128,7 @@ class TextWorkload:
             rule=law.rule,
             lossless=law.lossless,
             evidence=evidence,
-            conditions={"prompts": self._asked, "tokens": self._tokens},
+            conditions={"prompts": self._asked, "tokens": self._answering.tokens},
             runtime=tree["runtime"],
             seconds=time.perf_counter() - begun,
         )
@@ -151,8 +137,8 @@ class TextWorkload:
         """Answers to the first `samples` prompts, which are of all kinds in turn."""
         begun = time.perf_counter()
         report("preparing", 0.0)
-        batch = min(samples, _ROWS_AT_ONCE[self._device.type])
-        decoding = self._decoding(candidate, batch, seed)
+        batch = self._answering.rows_for(samples)
+        decoding = self._answering.decoding(candidate, batch, seed)
         tokens, trace = decoding.run(
             torch.arange(samples),
             0,
@@ -175,7 +161,7 @@ class TextWorkload:
             "samples_text": self._shown(tokens),
         }
         prompts = f"{len(answers)} of {self._asked[:12]}"
-        comparable = f"{self._identity[:12]}|{prompts}|{self._tokens} tokens"
+        comparable = f"{self._identity[:12]}|{prompts}|{self._answering.tokens} tokens"
         return Observed(
             quality(answers, comparable), sampled.seconds + time.perf_counter() - begun, detail
         )
@@ -190,11 +176,11 @@ class TextWorkload:
         timed = [kinds.index(kind) for kind in dict.fromkeys(kinds)]
         timed += [i % len(kinds) for i in range(len(timed), batch)]  # as many as there are rows
         found = time_answers(
-            self._decoding(candidate, batch, TIMED_SEED),
+            self._answering.decoding(candidate, batch, TIMED_SEED),
             torch.tensor(timed),
             [kinds[i] for i in timed],
             batch=batch,
-            ends=self._ends,
+            ends=self._answering.ends,
             device=self._device,
             report=report,
         )
@@ -210,110 +196,41 @@ class TextWorkload:
                 raise BadInput(f"prompt {one} does not exist: there are 0 to {n - 1}.")
         chosen = classes or tuple(range(n))
         which = torch.tensor(chosen[:samples])
-        batch = min(len(which), _ROWS_AT_ONCE[self._device.type])
-        tokens, _ = self._decoding(from_tree(tree), batch, seed).run(which)
+        batch = self._answering.rows_for(len(which))
+        tokens, _ = self._answering.decoding(from_tree(tree), batch, seed).run(which)
         return [
             {
                 "id": self._prompts[i].id,
                 "prompt": self._prompts[i].message,
-                "answer": self._text(row),
+                "answer": self._answering.text(row),
             }
             for i, row in zip(which.tolist(), tokens, strict=True)
         ]
 
     @cached_property
-    def _greedy(self) -> Tensor:
-        """What plain greedy decoding in float32 answers, [n, N]."""
-        plain = from_tree({"sampling": _GREEDY})
-        batch = min(len(self._prompts), _ROWS_AT_ONCE[self._device.type])
-        decoding = Decoding(
-            self._exact, plain.decoder, plain.sampling, self._geometry, batch=batch, seed=0,
-            graphs=False,
-        )  # fmt: skip
-        return decoding.run(torch.arange(len(self._prompts)))[0]
-
-    @cached_property
     def _of_plain(self) -> list[Answer]:
-        return self._judged(self._greedy)
+        return self._judged(self._answering.greedy)
 
     def _judged(self, tokens: Tensor) -> list[Answer]:
         """Answers [n, N] to the first n prompts."""
         n = len(tokens)
-        return judged(self._exact, self._tokenizer, self._prompts[:n], tokens, self._greedy[:n])
-
-    @cached_property
-    def _exact(self) -> TextTarget:
-        """The untouched target, in float32."""
-        return self._target_in(torch.float32)
-
-    def _target_in(self, dtype: torch.dtype) -> TextTarget:
-        def model_in(model: Any) -> Any:
-            # A copy: the next target may want the weights as exact as they were.
-            return model if model is None or dtype == model.dtype else copy.deepcopy(model)
-
-        return TextTarget(
-            model_in(self._model), self._contexts, length=self._tokens, ends=self._ends,
-            device=self._device, dtype=dtype, draft=model_in(self._draft),
-            trigrams=lambda: self._trigrams,
-            passages=lambda: passages_of(self._corpus, self._tokenizer),
-        )  # fmt: skip
-
-    def _kept(self, decoder: Speculative) -> Tensor | None:
-        """The layers that run, if any is left out; of the model in float32, whatever is run."""
-        if not isinstance(decoder, Shortened):
-            return None
-        kept = decoder.depth.kept(self._exact)
-        return None if kept.all() else kept
-
-    @cached_property
-    def _trigrams(self) -> Trigrams:
-        vocabulary = int(self._model.config.get_text_config().vocab_size)
-        return trigrams_of(self._corpus, self._tokenizer, vocabulary)
-
-    def _decoding(self, candidate: Component, batch: int, seed: int) -> Decoding:
-        dtype = dtype_of(candidate, self._device)
-        if dtype == torch.float32:
-            target = self._exact
-        else:
-            if self._target is None or self._target.dtype != dtype:
-                self._target = self._target_in(dtype)
-            target = self._target
-        decoder = _decoder(candidate)
-        kept = self._kept(decoder)
-        if kept is not None:
-            target = ShortenedTarget(target, kept)
-        return Decoding(
-            target, decoder, candidate.sampling, self._geometry, batch=batch, seed=seed,
-            graphs=False,
-        )  # fmt: skip
-
-    @cached_property
-    def _geometry(self) -> Geometry:
-        rows = self._model.get_input_embeddings().weight.detach()
-        return Geometry(rows, rows)
-
-    def _geometry_of(self, tokens: Tensor) -> Geometry:
-        rows = self._model.get_input_embeddings().weight.detach()[tokens].cpu()
-        return Geometry(rows, rows)
-
-    def _text(self, row: Tensor) -> str:
-        text: str = self._tokenizer.decode(answer_of(row, self._ends), skip_special_tokens=True)
-        return text
+        return judged(
+            self._answering.exact,
+            self._answering.tokenizer,
+            self._prompts[:n],
+            tokens,
+            self._answering.greedy[:n],
+        )
 
     def _shown(self, tokens: Tensor) -> list[list[str]]:
         """One prompt of each kind with its answer, for people to look at."""
         kinds = [prompt.kind for prompt in self._prompts[: len(tokens)]]
         first = [kinds.index(kind) for kind in dict.fromkeys(kinds)]
-        return [[kinds[i], self._prompts[i].message, self._text(tokens[i])] for i in first]
+        return [
+            [kinds[i], self._prompts[i].message, self._answering.text(tokens[i])] for i in first
+        ]
 
 
 def _digest(layers: Tensor) -> str:
     told = f"{list(layers.shape)}".encode() + np.packbits(layers.numpy()).tobytes()
     return xxhash.xxh3_128_hexdigest(told)
-
-
-def _decoder(candidate: Component) -> Speculative:
-    decoder = candidate.decoder
-    if not isinstance(decoder, Speculative):
-        raise BadInput(f"text is decoded with decoders/speculative, not {decoder.tag()}.")
-    return decoder

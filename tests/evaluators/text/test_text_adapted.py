@@ -56,10 +56,10 @@ def test_trigram_drafts_are_lossless_and_cost_depends_on_the_corpus(opened: Any)
     lossy = {**trigram, "verifier": {"is": "verifiers/typical"}}
     before = keys(lossy)
     assert before.quality != plain.quality
-    table = opened._trigrams
-    opened._trigrams = type(table).none()
+    table = opened._answering.trigrams
+    opened._answering.trigrams = type(table).none()
     assert keys(lossy).quality != before.quality and keys(trigram).quality == plain.quality
-    opened._trigrams = table
+    opened._answering.trigrams = table
 
 
 def test_knobs_that_do_nothing_are_dropped() -> None:

