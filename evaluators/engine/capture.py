@@ -7,6 +7,8 @@ reported, never timed.
 from __future__ import annotations
 
 import time
+from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +21,16 @@ _WARM_UP = 2
 
 # Windows are rounded up to one of these, so that adaptive lengths need few graphs.
 WINDOWS = (1, 2, 4, 8, 16, 32, 64)
+
+
+@cache
+def _pool() -> Any:
+    """The memory that all graphs of the process share.
+
+    No graph runs beside another, and what a round leaves behind lies outside of it. So the next
+    candidate's graphs find the memory of the last one's.
+    """
+    return torch.cuda.MemPool()
 
 
 class Rounds:
@@ -64,22 +76,25 @@ class Rounds:
                 self._session.round(window, guided)
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, pool=_pool().id):
             self._session.round(window, guided)
         self._graphs[window, guided] = graph
         torch.cuda.synchronize()
         self.capture_seconds += time.perf_counter() - started
 
-    def run(self, window: int, guided: bool) -> Look:
-        """One round; captured on first use if it was not prepared."""
+    def run(self, window: int, guided: bool) -> None:
+        """One round; from a graph where it was captured."""
         graph = self._graphs.get((window, guided))
         if graph is None:
             self._session.round(window, guided)
         else:
             graph.replay()
+
+    def look(self) -> Look:
+        """Begin to look at how the rows stand after the rounds run so far."""
         standing = self._session.rows.standing
         if standing.device.type == "cpu":
-            return Look(standing, None)
+            return Look(standing.clone(), None)
         self._turn = 1 - self._turn
         seen, event = self._seen[self._turn], self._events[self._turn]
         seen.copy_(standing, non_blocking=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from paretoken.evaluators.components.decoders.speculative import Speculative
-from paretoken.evaluators.engine.capture import Look, Rounds
+from paretoken.evaluators.engine.capture import Rounds
 from paretoken.evaluators.engine.geometry import Geometry
 from paretoken.evaluators.engine.sampling import Sampling
 from paretoken.evaluators.engine.session import Session
 from paretoken.evaluators.engine.target import Target
-from paretoken.spaces.errors import MeasurementFailed
+from paretoken.evaluators.engine.watch import Watch
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Trace:
     rounds: [n] int64, equal where every single round tested and kept as many drafts.
     seconds: wall time of the rounds, synchronised, without capture; capture_seconds: that apart.
     begun, first, lasted: [n] float64 seconds of each sample: of reading its prompt, from there to
-    its first token being seen, and of it all.
+    its first token being seen (texts; of images 0), and of it all.
     """
 
     forwards: Tensor
@@ -76,11 +75,7 @@ class Decoding:
             self._session = Session(target, decoder, sampling, geometry, batch, seed, dtype)
             self._rounds = Rounds(self._session, graphs)
             self._rounds.prepare(sampling.guided)
-        self._target, self._sampling, self._decoder = target, sampling, decoder
-        # A CUDA device goes on while the host looks at the round before; where the next window
-        # depends on this one there is nothing to go on with.
-        ahead = target.device.type == "cuda" and decoder.length.constant
-        self._behind = 1 if ahead else 0
+        self._target = target
 
     @torch.inference_mode()
     def run(
@@ -109,11 +104,9 @@ class Decoding:
         next_sample = done = 0
         begun = time.perf_counter()
         rows.count.fill_(length)
-        counts = np.full(session.batch, length)
-        lengths, first = np.full(session.batch, 1), self._decoder.length.first(session.window)
-        looks: deque[Look] = deque()
+        watch = Watch(session, self._rounds, ahead=device.type == "cuda")
         while done < wanted:
-            ended = ((counts >= length) & (owner >= 0)).nonzero()[0]
+            ended = ((watch.counts >= length) & (owner >= 0)).nonzero()[0]
             if len(ended):
                 at = torch.from_numpy(ended).to(device)
                 tokens[owner[ended]] = rows.tokens[at, :length].cpu()
@@ -133,25 +126,17 @@ class Decoding:
                 if device.type == "cuda" and self._target.modality == "text":
                     torch.cuda.synchronize(device)  # prompts were read
                 times[0, owner[free]] = (time.perf_counter() - loading) / len(free)
-                counts[free], lengths[free], silent[free] = 0, first, True
+                silent[free] = self._target.modality == "text"
+                watch.begin(free)
                 next_sample += len(free)
-                looks.clear()  # they saw the rows before
             busy = owner >= 0
             if not busy.any():
                 break
-            guided = self._sampling.guided_at(int(counts[busy].min()))
-            looks.append(self._rounds.run(self._window(int(lengths.max())), guided))
-            if len(looks) > self._behind:
-                counts, lengths, broken = np.split(
-                    looks.popleft().wait(), [session.batch, 2 * session.batch]
-                )
-                if silent.any():
-                    spoke = silent & (counts > 0)
-                    times[1, owner[spoke]] = time.perf_counter() - loaded[spoke]
-                    silent &= ~spoke
-                if broken.any():
-                    rows.broken.zero_()
-                    raise MeasurementFailed("nan", "the model's logits are not numbers (NaN)")
+            watch.round(busy, eager=bool(silent.any()))
+            if silent.any():
+                spoke = silent & (watch.counts > 0)
+                times[1, owner[spoke]] = time.perf_counter() - loaded[spoke]
+                silent &= ~spoke
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds = time.perf_counter() - begun
@@ -159,9 +144,3 @@ class Decoding:
         capture = self._rounds.capture_seconds
         clock = torch.from_numpy(times)
         return tokens, Trace(forwards, accepted, rejected, rounds, seconds, capture, *clock)
-
-    def _window(self, longest: int) -> int:
-        """Tokens to feed next, where the longest window that any row wants is known."""
-        if self._decoder.length.constant:
-            return self._session.window
-        return self._rounds.padded(longest)

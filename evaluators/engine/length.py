@@ -26,6 +26,10 @@ class Length(Component):
         """The next length of every row. length: [B] of the round that ends, in which `accepted` [B]
         of its length - 1 drafts were kept. Returns [B] int64 in 1 … window, free of host syncs."""
 
+    def longest(self, length: int, window: int) -> int:
+        """The longest that a row may be given after a round of `length`, 1 … window."""
+        return window
+
     def goes_on(self, law: Tensor, token: Tensor) -> Tensor | None:
         """Whether a drafter that has just drafted `token` [B], in its own model's law [B, V], is to
         draft another; None where the rule never asks. The token itself is checked all the same."""

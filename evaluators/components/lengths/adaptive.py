@@ -27,5 +27,8 @@ class Adaptive(Length):
         wanted = torch.where(whole, length + self.grow, length - self.shrink)
         return wanted.clamp(min(self.least, window), window)
 
+    def longest(self, length: int, window: int) -> int:
+        return min(window, max(length + self.grow, self.least))
+
 
 plugin = Adaptive
