@@ -100,7 +100,7 @@ class Answering:
             target = ShortenedTarget(target, kept)
         return Decoding(
             target, decoder, candidate.sampling, self._geometry, batch=batch, seed=seed,
-            graphs=False,
+            graphs=bool(candidate.runtime.graphs),
         )  # fmt: skip
 
     def geometry_of(self, tokens: Tensor) -> Geometry:

@@ -38,7 +38,7 @@ class Rounds:
 
     def __init__(self, session: Session, graphs: bool) -> None:
         self._session = session
-        self._captures = graphs and session.target.device.type == "cuda"
+        self._captures = graphs and session.target.device.type == "cuda" and session.capturable
         self._graphs: dict[tuple[int, bool], torch.cuda.CUDAGraph] = {}
         self.capture_seconds = 0.0
         if session.target.device.type == "cuda":

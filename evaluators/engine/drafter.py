@@ -51,7 +51,12 @@ class Round:
 
 
 class DraftMemory(Protocol):
-    """What a drafter remembers between rounds, in tensors of fixed shape updated in place."""
+    """What a drafter remembers between rounds, in tensors of fixed shape updated in place.
+
+    capturable: whether its part of a round asks the host nothing, so that a CUDA graph may hold it.
+    """
+
+    capturable: bool
 
     def reset(self, rows: Tensor, ids: Tensor, seed: int, classes: Tensor) -> None:
         """Start samples `ids` [n] of classes or prompts [n] in batch rows `rows` [n]."""

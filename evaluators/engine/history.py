@@ -21,6 +21,8 @@ class History:
     where the prompt is text that an answer may copy; empty where it is not.
     """
 
+    capturable = True
+
     def __init__(self, shape: Shape, window: int) -> None:
         self._shape = shape
         longest = max((len(context.tokens) for context in shape.target.contexts), default=0)

@@ -15,7 +15,7 @@ def draw(law: Tensor, uniform: Tensor) -> Tensor:
     Returns [...] int64. The sum runs in float64, so that a token of probability zero, whose
     cumulative mass equals its predecessor's, is not chosen.
     """
-    if fused(law.device):
+    if fused(law.device, law.shape[-1]):
         from paretoken.evaluators.kernels import draw as kernels
 
         return kernels.draw(law, uniform)
@@ -36,7 +36,7 @@ def draw_with_noise(law: Tensor, gumbel: Tensor) -> Tensor:
 
 def draw_at(laws: Tensor, noise: Tensor, place: Tensor) -> Tensor:
     """`draw_with_noise` for laws [B, W, V], with noise [B, P, V] read at place [B, W]: [B, W]."""
-    if fused(laws.device):
+    if fused(laws.device, laws.shape[-1]):
         from paretoken.evaluators.kernels import draw as kernels
 
         return kernels.draw_at(laws, noise, place)
@@ -49,7 +49,7 @@ def normalised(mass: Tensor, otherwise: Tensor) -> Tensor:
 
     mass, otherwise: [..., V], non-negative.
     """
-    if fused(mass.device):
+    if fused(mass.device, mass.shape[-1]):
         from paretoken.evaluators.kernels import draw as kernels
 
         return kernels.normalised(mass, otherwise)

@@ -42,6 +42,7 @@ class ModelDrafts:
                 f"{shape.vocabulary}: name one of the same family."
             )
         self._model, self._shape, self._slots = model, shape, slots
+        self.capturable = model.capturable
         self._sampling, self._stop = shape.sampling, shape.stop
         self._cache = model.allocate(shape.batch, False)
         rows, device = shape.batch, shape.device

@@ -57,6 +57,7 @@ class Session:
             target, sampling, self._length,
         )  # fmt: skip
         self._memory = decoder.drafter.memory(shape)
+        self.capturable = target.capturable and self._memory.capturable
         self.rows = Rows(batch, length, self.window, device, target.ends)
         # One uniform for each position, or for each slot of each round.
         self._renews = self._rule.renews_chance

@@ -20,6 +20,8 @@ from paretoken.evaluators.engine.trigrams import Nudged, Trigrams
 class TableDrafts:
     """Chains of drafts for B rows. boost, cap, span: see `components/drafters/trigram.py`."""
 
+    capturable = False
+
     def __init__(self, shape: Shape, search: Search, boost: float, cap: float, span: int) -> None:
         self._shape, self._search = shape, search
         self._boost, self._cap, self._span = boost, cap, span

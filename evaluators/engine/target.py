@@ -25,6 +25,8 @@ class Target(Protocol):
     width: int
     device: torch.device
     ends: tuple[int, ...]
+    # Whether a forward asks the host nothing, so that a CUDA graph may hold it.
+    capturable: bool
 
     def begin(self, classes: Tensor, rows: Tensor, cache: Any) -> Tensor:
         """Start samples of classes [n] (images) or prompts [n] (text) in some rows [n] of a cache.

@@ -170,7 +170,7 @@ class Kept(NamedTuple):
 
 def keep(a: Tensor, chance: Tensor, valid: Tensor, laws: Tensor, q: Tensor) -> Kept:
     """Test drafts one after another: a, chance, valid [B, D], laws [B, D + 1, V], q [B, D, V]."""
-    if fused(a.device):
+    if fused(a.device, laws.shape[-1]):
         from paretoken.evaluators.kernels import verify as kernels
 
         return Kept(*kernels.keep(a, chance, valid, laws, q))

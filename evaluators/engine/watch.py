@@ -58,7 +58,7 @@ class Watch:
         most = int(counts.max()) + self._ahead * window
         if eager or not self._foreseen or most >= self._samples_end:
             self._looks.append((self._run, self._rounds.look()))
-        # A row gains a token a round at least: where all must be done nothing is left to go on with.
+        # A row gains a token a round at least: where all are done nothing is left to go on with.
         over = int(counts.min()) + self._ahead >= self._samples_end
         while self._looks and (over or len(self._looks) > self._behind):
             self._seen, look = self._looks.popleft()

@@ -13,6 +13,8 @@ from importlib.util import find_spec
 import torch
 
 _LEAST_CAPABILITY = (8, 0)  # Ampere: matrix units for bfloat16
+# A law is one program's work, and longer ones do not fit its registers.
+_WIDEST = 1 << 14
 
 
 @cache
@@ -22,6 +24,9 @@ def _run_on(index: int | None) -> bool:
     return torch.cuda.get_device_capability(index) >= _LEAST_CAPABILITY
 
 
-def fused(device: torch.device) -> bool:
-    """Whether these kernels run on `device`; where not, the plain operations do."""
-    return device.type == "cuda" and _run_on(device.index)
+def fused(device: torch.device, vocabulary: int = 1) -> bool:
+    """Whether these kernels run on `device`; where not, the plain operations do.
+
+    vocabulary: the length of the laws that are worked on, if any are.
+    """
+    return device.type == "cuda" and vocabulary <= _WIDEST and _run_on(device.index)

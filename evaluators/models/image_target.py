@@ -19,6 +19,7 @@ class ImageTarget:
     """
 
     modality: ClassVar[str] = "image"
+    capturable = True
 
     def __init__(self, model: Transformer, device: torch.device, dtype: torch.dtype) -> None:
         # A copy: the next target may want the weights in another type, and as exact as they were.

@@ -35,6 +35,7 @@ class ShortenedTarget(TextTarget):
             model, whole.contexts, length=whole.length, ends=whole.ends, device=whole.device,
             dtype=whole.dtype, trigrams=whole.trigrams,
         )  # fmt: skip
+        self.capturable = False  # which layers run is known from round to round
         self._kept = kept.expand(len(whole.contexts), -1, -1).to(whole.device)
 
     def _gated(self, layers: torch.nn.ModuleList) -> list[torch.nn.Module]:

@@ -63,7 +63,7 @@ class TextTarget:
         self.device, self.dtype, self._draft = device, dtype, draft
         self.vocabulary = int(model.config.get_text_config().vocab_size)
         self.width = length  # text is one line
-        self._by_place = _keeps_every_place(model.config, self._slots)
+        self._by_place = self.capturable = _keeps_every_place(model.config, self._slots)
         parameters = inspect.signature(model.forward).parameters
         # The name since transformers 5.2x, and the one before.
         self._cache_name = "cache" if "cache" in parameters else "past_key_values"

@@ -27,6 +27,7 @@ class ToyTarget:
     """
 
     modality = "image"
+    capturable = True
 
     def __init__(self, vocabulary: int, length: int, width: int = 2, spread: float = 1.5) -> None:
         self.vocabulary, self.length, self.width = vocabulary, length, width

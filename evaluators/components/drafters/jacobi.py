@@ -69,6 +69,8 @@ class Jacobi(Drafter):
 class _Guesses:
     """Guesses for the next W - 1 slots of every row: tokens [B, W - 1] and laws [B, W - 1, V]."""
 
+    capturable = True
+
     def __init__(self, drafter: Jacobi, shape: Shape) -> None:
         self._init, self._coupling = drafter.init, drafter.coupling
         self._shape, self._slots = shape, drafter.most - 1
@@ -119,7 +121,7 @@ class _Guesses:
 
     def observe(self, finished: Round) -> None:
         guess = self._guess(finished)
-        if fused(guess.device):
+        if fused(guess.device, self._laws.shape[-1]):
             self._move(finished, guess)
             return
         window, slots = guess.shape[1], self._slots

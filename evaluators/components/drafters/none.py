@@ -17,6 +17,8 @@ class NoDraft(Drafter):
 
 
 class _Nothing:
+    capturable = True
+
     def __init__(self, shape: Shape) -> None:
         rows, device = shape.batch, shape.device
         self._empty = Proposal(

@@ -56,7 +56,7 @@ class Standard(Sampling):
         return self.guided and (self.cfg_interval < 0 or index <= self.cfg_interval + 1)
 
     def laws(self, conditional: Tensor, unconditional: Tensor | None, index: Tensor) -> Tensor:
-        if fused(conditional.device) and self.temperature > 0.0:
+        if fused(conditional.device, conditional.shape[-1]) and self.temperature > 0.0:
             from paretoken.evaluators.kernels import laws as kernels
 
             return kernels.laws(

@@ -39,7 +39,7 @@ def unfused(monkeypatch: pytest.MonkeyPatch) -> None:
         "evaluators.engine.laws", "evaluators.engine.noise", "evaluators.engine.rows",
         "evaluators.engine.verifier", "evaluators.components.drafters.jacobi",
     ):  # fmt: skip
-        monkeypatch.setattr(f"paretoken.{module}.fused", lambda device: False)
+        monkeypatch.setattr(f"paretoken.{module}.fused", lambda *_: False)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**31 + 7, 2**40 + 3])
@@ -148,7 +148,7 @@ def test_guesses_move_alike(
         for module in ("engine.laws", "engine.noise", "components.drafters.jacobi"):
             chosen = together and module.endswith("jacobi")
             monkeypatch.setattr(
-                f"paretoken.evaluators.{module}.fused", lambda _, fused=chosen: fused
+                f"paretoken.evaluators.{module}.fused", lambda *_, fused=chosen: fused
             )
         memory: Any = drafter.memory(shape)
         memory.reset(*[torch.arange(B, device=device)] * 2, 3, torch.zeros(B, device=device))
@@ -210,7 +210,7 @@ def test_sampling_laws_are_the_same(
     for together in (False, True):
         monkeypatch.setattr(
             "paretoken.evaluators.components.samplings.standard.fused",
-            lambda _, fused=together: fused,
+            lambda *_, fused=together: fused,
         )
         found.append(sampling.laws(logits, other, index))
     torch.testing.assert_close(found[1], found[0], rtol=2e-6, atol=1e-9, equal_nan=True)
@@ -235,7 +235,7 @@ def test_acceptance_is_clipped_alike(device: torch.device, monkeypatch: pytest.M
     found = []
     for together in (False, True):
         monkeypatch.setattr(
-            "paretoken.evaluators.engine.verifier.fused", lambda _, fused=together: fused
+            "paretoken.evaluators.engine.verifier.fused", lambda *_, fused=together: fused
         )
         found.append(Amplified(factor=1.3).acceptance(p[:, :-1], q, tokens, slot, None))
     assert torch.equal(*found)

@@ -72,7 +72,7 @@ def test_kernels_and_capture_change_no_token(
     for kernels, graphs in ((False, False), (True, False), (True, True)):
         for module in MODULES:
             monkeypatch.setattr(
-                f"paretoken.evaluators.{module}.fused", lambda _, fused=kernels: fused
+                f"paretoken.evaluators.{module}.fused", lambda *_, fused=kernels: fused
             )
         decoding = Decoding(
             target, candidate.decoder, candidate.sampling, geometry,

@@ -33,6 +33,7 @@ class TextToy:
     """
 
     modality = "text"
+    capturable = True
 
     def __init__(self, vocabulary: int, length: int, seed: int = 0) -> None:
         self.vocabulary, self.length, self.width = vocabulary, length, length

@@ -1,0 +1,66 @@
+"""Decoders of text on a CUDA device, in float32: captured rounds answer as eager ones do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from paretoken.evaluators.engine.decode import Decoding, Trace
+from paretoken.evaluators.engine.geometry import Geometry
+from paretoken.evaluators.models.text_target import TextTarget
+from paretoken.spaces.candidate import from_tree
+from paretoken.spaces.plugins import KINDS
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+DRAFTERS = [
+    name for name, found in KINDS["drafters"].working() if found.modality in ("", "text")
+]  # fmt: skip
+
+
+@pytest.fixture(params=["llama", "mistral"])
+def target(request: pytest.FixtureRequest, tiny: Any) -> TextTarget:
+    made = tiny(request.param)
+    return TextTarget(
+        made.model, made.contexts, length=24, ends=(12,), device=torch.device("cuda"),
+        dtype=torch.float32, draft=made.small().model, trigrams=made.trigrams,
+    )  # fmt: skip
+
+
+def answers(
+    target: TextTarget, decoder: dict[str, Any], temperature: float, batch: int, graphs: bool
+) -> tuple[Tensor, Trace]:
+    candidate = from_tree(
+        {
+            "decoder": {"is": "decoders/speculative", **decoder},
+            "sampling": {"is": "samplings/standard", "temperature": temperature},
+        }
+    )
+    rows = torch.arange(13.0, device="cuda").unsqueeze(-1)
+    decoding = Decoding(
+        target, candidate.decoder, candidate.sampling, Geometry(rows, rows), batch=batch, seed=3,
+        graphs=graphs,
+    )  # fmt: skip
+    return decoding.run(torch.arange(7) % 3)  # more than fit: rows are filled again
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("length", ["fixed", "adaptive", "confidence"])
+@pytest.mark.parametrize("drafter", DRAFTERS)
+def test_capture_changes_no_token(
+    target: TextTarget, drafter: str, length: str, temperature: float
+) -> None:
+    decoder = {"drafter": {"is": f"drafters/{drafter}"}, "length": {"is": f"lengths/{length}"}}
+    if drafter != "none":
+        decoder["drafter"]["window"] = 5
+    plain, _ = answers(target, {}, temperature, 1, False)
+    eager, trace = answers(target, decoder, temperature, 3, False)
+    captured, same = answers(target, decoder, temperature, 3, True)
+    assert torch.equal(eager, captured)
+    for one, two in zip(trace.arrays(), same.arrays(), strict=True):
+        assert (one == two).all()
+    if temperature == 0.0:
+        assert torch.equal(eager, plain)
