@@ -21,13 +21,15 @@ IMAGES_PER_S = Objective("images_per_s", "images/s", True, "decoded images per s
 _TIMED_IDS = 1 << 24
 # The same images for every candidate of every study: equal work must be seen to be equal.
 TIMED_SEED = 0
-# Timing: after one warm-up, 3 to 15 repeats, until so many seconds were timed.
-_ENOUGH_S = {"cpu": 3.0, "cuda": 1.5}
-_LEAST, _MOST = 3, 15
+# Timing: after one warm-up, so many repeats, until so many seconds were timed; and all of that at
+# several moments, between which a decoder on CUDA is slower or faster by a per cent or two.
+_LEAST, _MOST = 3, {"cpu": 15, "cuda": 5}
+_ENOUGH_S = {"cpu": 3.0, "cuda": 0.5}
+_MOMENTS = {"cpu": 1, "cuda": 3}
 
 
 def time_images(
-    decoding: Decoding,
+    build: Callable[[], Decoding],
     *,
     batch: int,
     length: int,
@@ -38,19 +40,29 @@ def time_images(
 ) -> Observed:
     """Images per second, latency, forwards, step compression, acceptance rate, pixels apart.
 
-    decoding: built for `batch` rows with TIMED_SEED. length: tokens of an image. classes: how many
-    the model knows. device: "cpu" or "cuda". pixels: turns tokens [n, N] into images.
+    build: makes the decoding, for `batch` rows with TIMED_SEED. length: tokens of an image.
+    classes: how many the model knows. device: "cpu" or "cuda". pixels: turns tokens [n, N] into
+    images.
     """
-    begun = time.perf_counter()
-    traces: list[Trace] = []
+    begun, moments = time.perf_counter(), _MOMENTS[device]
+    traces: dict[int, Trace] = {}  # of each repeat; that of a warm-up is overwritten
+    captured = 0.0
     decoded = torch.empty(0)
+    decoding: Decoding | None = None
+
+    def anew() -> None:
+        nonlocal decoding, captured
+        decoding = None  # its memory may be needed
+        decoding = build()
+        captured += decoding.capture_seconds
 
     def once(i: int) -> float:
         nonlocal decoded
-        report(f"speed: repeat {i + 1}", min(0.95, len(traces) / 8))
+        assert decoding is not None
+        report(f"speed: repeat {i + 1}", min(0.95, len(traces) / (6 * moments)))
         ids = torch.arange(batch) + i * batch
         decoded, trace = decoding.run(ids % classes, _TIMED_IDS + i * batch)
-        traces.append(trace)
+        traces[i] = trace
         return trace.seconds
 
     def in_pixels(_: int) -> float:
@@ -58,14 +70,20 @@ def time_images(
         pixels(decoded)
         return time.perf_counter() - started
 
-    timed = repeat(once, warm_up=1, least=_LEAST, most=_MOST, enough_s=_ENOUGH_S[device])
+    timed = repeat(
+        once, warm_up=1, least=_LEAST, most=_MOST[device], enough_s=_ENOUGH_S[device],
+        moments=moments, anew=anew,
+    )  # fmt: skip
     drawn = repeat(in_pixels, warm_up=1, least=3, most=3, enough_s=0.0)
-    counted = traces[1:]  # the warm-up repeats the first images
+    counted = [traces[i] for i in sorted(traces)]
     repeats = len(timed.seconds)
     forwards = torch.cat([trace.forwards for trace in counted]).tolist()
     mean, error = mean_and_error(forwards)
     rate = batch / timed.median
-    over_repeats = {"batch": batch, "spread_from": "standard error of the median over repeats"}
+    over_repeats = {
+        "batch": batch,
+        "spread_from": "standard error of the median, over repeats or moments",
+    }
     over_images = {"spread_from": "standard error over images"}
     quantities = [
         Quantity(
@@ -98,7 +116,8 @@ def time_images(
         "batch": batch,
         "threads": torch.get_num_threads(),
         "seconds": list(timed.seconds),
-        "capture_seconds": traces[0].capture_seconds,
+        "moments": [len(moment) for moment in timed.moments],
+        "capture_seconds": captured,
     }
     # How many repeats there are depends on the time they take: the least of them are always there.
     of_all = zip(*(trace.arrays() for trace in counted[:_LEAST]), strict=True)

@@ -187,7 +187,7 @@ class ImageWorkload:
         batch = int(candidate.runtime.batch)
         report("preparing", 0.0)
         found = time_images(
-            self._decoding(candidate, batch, TIMED_SEED),
+            lambda: self._decoding(candidate, batch, TIMED_SEED),
             batch=batch,
             length=self._transformer.config.length,
             classes=self._transformer.config.classes,

@@ -13,9 +13,17 @@ _QUARTILES_APART = 1.349  # standard deviations between the quartiles of a norma
 
 @dataclass(frozen=True)
 class Timed:
-    """Seconds of equal pieces of work. seconds: one per repeat, warm-up left out."""
+    """Seconds of equal pieces of work. moments: one per repeat, in the groups they were timed in.
 
-    seconds: tuple[float, ...]
+    Between moments everything is built anew: where caches lie, how a device is clocked and what
+    else its host does stay as they are over one moment's repeats, and so do not show in them.
+    """
+
+    moments: tuple[tuple[float, ...], ...]
+
+    @property
+    def seconds(self) -> tuple[float, ...]:
+        return tuple(second for moment in self.moments for second in moment)
 
     @property
     def median(self) -> float:
@@ -24,6 +32,8 @@ class Timed:
     @property
     def spread(self) -> float:
         """Standard error of the median, in seconds: sqrt(pi / 2) * s / sqrt(n) if normal.
+
+        Or the same of the moments' medians, where they lie further apart than repeats explain.
 
         s comes from the quartiles where there are enough repeats for them: a host that stalls for
         a moment makes one repeat several times longer, which does not move the median.
@@ -35,23 +45,46 @@ class Timed:
         else:
             low, _, high = statistics.quantiles(self.seconds, n=4)
             deviation = (high - low) / _QUARTILES_APART
-        return math.sqrt(math.pi / 2) * deviation / math.sqrt(len(self.seconds))
+        within = _of_median(deviation, len(self.seconds))
+        if len(self.moments) < 2:
+            return within
+        medians = [statistics.median(moment) for moment in self.moments]
+        return max(within, _of_median(statistics.stdev(medians), len(medians)))
+
+
+def _of_median(deviation: float, n: int) -> float:
+    """The standard error of the median of n normal values."""
+    return math.sqrt(math.pi / 2) * deviation / math.sqrt(n)
 
 
 def repeat(
-    work: Callable[[int], float], *, warm_up: int, least: int, most: int, enough_s: float
+    work: Callable[[int], float],
+    *,
+    warm_up: int,
+    least: int,
+    most: int,
+    enough_s: float,
+    moments: int = 1,
+    anew: Callable[[], None] = lambda: None,
 ) -> Timed:
     """Run `work(i)`, which returns its own synchronised seconds, until there is enough.
 
-    At least `least` and at most `most` repeats; between them, until `enough_s` seconds were timed.
-    Warm-up repeats come first and are not counted.
+    In each of the moments `anew()` comes first, then warm-up repeats that are not counted, then at
+    least `least` and at most `most` repeats; between them, until `enough_s` seconds were timed. i
+    counts what is counted.
     """
-    for i in range(warm_up):
-        work(i)
-    seconds: list[float] = []
-    while len(seconds) < least or (len(seconds) < most and sum(seconds) < enough_s):
-        seconds.append(work(len(seconds)))
-    return Timed(tuple(seconds))
+    timed: list[tuple[float, ...]] = []
+    done = 0
+    for _ in range(moments):
+        anew()
+        for i in range(warm_up):
+            work(done + i)
+        seconds: list[float] = []
+        while len(seconds) < least or (len(seconds) < most and sum(seconds) < enough_s):
+            seconds.append(work(done + len(seconds)))
+        done += len(seconds)
+        timed.append(tuple(seconds))
+    return Timed(tuple(timed))
 
 
 def mean_and_error(values: Sequence[float]) -> tuple[float, float]:

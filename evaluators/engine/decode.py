@@ -77,6 +77,11 @@ class Decoding:
             self._rounds.prepare(sampling.guided)
         self._target = target
 
+    @property
+    def capture_seconds(self) -> float:
+        """What capturing its rounds took."""
+        return self._rounds.capture_seconds
+
     @torch.inference_mode()
     def run(
         self,
@@ -141,6 +146,7 @@ class Decoding:
             torch.cuda.synchronize(device)
         seconds = time.perf_counter() - begun
         forwards, accepted, rejected, rounds = work
-        capture = self._rounds.capture_seconds
         clock = torch.from_numpy(times)
-        return tokens, Trace(forwards, accepted, rejected, rounds, seconds, capture, *clock)
+        return tokens, Trace(
+            forwards, accepted, rejected, rounds, seconds, self.capture_seconds, *clock
+        )

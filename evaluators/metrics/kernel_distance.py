@@ -6,6 +6,8 @@ Source: Bińkowski et al., "Demystifying MMD GANs" (arXiv:1801.01401).
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,13 +19,20 @@ def kernel_distance(x: Tensor, y: Tensor, *, subsets: int, size: int, seed: int)
     x, y: fp64 [N, D] and [M, D] on one device. size: rows of a subset, at most N and M. seed: of
     the subsets, drawn as torch-fidelity draws them.
     """
-    chance = np.random.RandomState(seed)
     found = torch.zeros((), dtype=x.dtype, device=x.device)
-    for _ in range(subsets):
-        one = torch.from_numpy(chance.choice(len(x), size, replace=False)).to(x.device)
-        two = torch.from_numpy(chance.choice(len(y), size, replace=False)).to(x.device)
+    for one, two in _drawn(len(x), len(y), subsets, size, seed).to(x.device).unbind():
         found += _squared_mmd(x[one], y[two])
     return float(found) / subsets
+
+
+@lru_cache(maxsize=8)
+def _drawn(n: int, m: int, subsets: int, size: int, seed: int) -> Tensor:
+    """Which rows make the subsets, [subsets, 2, size]: the same for every candidate."""
+    chance = np.random.RandomState(seed)
+    drawn = [
+        chance.choice(rows, size, replace=False) for _ in range(subsets) for rows in (n, m)
+    ]  # fmt: skip
+    return torch.from_numpy(np.stack(drawn)).view(subsets, 2, size)
 
 
 def _squared_mmd(x: Tensor, y: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -77,7 +78,8 @@ def main(
         _faults(folder / "faults.db", plan)
         return
     # Every kernel is compiled once a machine: whoever came first would pay for all.
-    _searched(plan, folder / "warm.db", 2)
+    few = replace(plan, options=options | {"samples": min(samples, 500)})
+    _searched(few, folder / "warm.db", 2)
     runs = []
     for workers in (1, 2):
         runs.append(_searched(plan, folder / f"{workers}.db", workers))
@@ -224,15 +226,15 @@ def _busy(place: Place, tree: Any) -> Iterator[None]:
 
     def work() -> None:
         while not enough.is_set():
-            place.call(_silent, float("inf"), "sample", tree, 1, {})
+            place.call(_silent, float("inf"), "sample", tree, 500, 1, {})
             place.call(_silent, float("inf"), "speed", tree)
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    time.sleep(0.5)
-    yield
-    enough.set()
-    thread.join()
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(work)
+        time.sleep(0.5)
+        yield
+        enough.set()
+        working.result()
 
 
 def _silent(phase: str, share: float) -> None:

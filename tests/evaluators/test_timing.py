@@ -27,8 +27,8 @@ def test_repeats_stop_when_there_is_enough() -> None:
 def test_the_spread_is_that_of_medians() -> None:
     chance = np.random.default_rng(0)
     samples = chance.normal(1.0, 0.1, (4000, 15))
-    medians = [Timed(tuple(sample)).median for sample in samples]
-    spreads = [Timed(tuple(sample)).spread for sample in samples]
+    medians = [Timed((tuple(sample),)).median for sample in samples]
+    spreads = [Timed((tuple(sample),)).spread for sample in samples]
     # The formula holds for many repeats; at 15 medians scatter by 0.1 * 1.21 / sqrt(15) and the
     # quartiles of statistics.quantiles lie a little outside: together within 10 %.
     assert statistics.fmean(spreads) == pytest.approx(statistics.stdev(medians), rel=0.1)
@@ -37,11 +37,39 @@ def test_the_spread_is_that_of_medians() -> None:
 def test_a_stalled_repeat_moves_neither_median_nor_spread_far() -> None:
     quiet = [1.0 + 0.01 * i for i in range(15)]
     stalled = [*quiet[:-1], 6.0]
-    assert Timed(tuple(stalled)).median == Timed(tuple(quiet)).median
-    assert Timed(tuple(stalled)).spread == pytest.approx(Timed(tuple(quiet)).spread, rel=0.2)
-    assert Timed((1.0, 1.0, 6.0)).spread > 1.0  # of three nobody can say which one stalled
+    assert Timed((tuple(stalled),)).median == Timed((tuple(quiet),)).median
+    assert Timed((tuple(stalled),)).spread == pytest.approx(Timed((tuple(quiet),)).spread, rel=0.2)
+    assert Timed(((1.0, 1.0, 6.0),)).spread > 1.0  # of three nobody can say which one stalled
+
+
+def test_moments_begin_anew_and_count_on() -> None:
+    told: list[str] = []
+
+    def work(i: int) -> float:
+        told.append(str(i))
+        return 1.0
+
+    timed = repeat(
+        work, warm_up=1, least=2, most=2, enough_s=0.0, moments=2, anew=lambda: told.append("anew")
+    )
+    assert told == ["anew", "0", "0", "1", "anew", "2", "2", "3"]
+    assert timed.moments == ((1.0, 1.0), (1.0, 1.0))
+
+
+def test_moments_that_differ_widen_the_spread() -> None:
+    chance = np.random.default_rng(0)
+    moment = chance.normal(1.0, 0.02, (4000, 3, 1))
+    samples = moment + chance.normal(0.0, 0.001, (4000, 3, 5))
+    timed = [Timed(tuple(tuple(group) for group in sample)) for sample in samples]
+    # What the medians truly scatter by: the median of three moments, 0.67 of one moment's 0.02.
+    truly = statistics.stdev(one.median for one in timed)
+    assert truly == pytest.approx(0.67 * 0.02, rel=0.05)
+    # sqrt(pi / 2) / sqrt(3) is 0.72, and the sd of three values is 0.886 of the true one on average.
+    assert statistics.fmean(one.spread for one in timed) == pytest.approx(0.64 * 0.02, rel=0.05)
+    # The repeats of one moment alone know nothing of it.
+    assert statistics.fmean(Timed(one.moments[:1]).spread for one in timed) < 0.1 * truly
 
 
 def test_one_value_has_no_spread() -> None:
-    assert math.isinf(Timed((1.0,)).spread)
+    assert math.isinf(Timed(((1.0,),)).spread)
     assert mean_and_error([2.0]) == (2.0, math.inf)
