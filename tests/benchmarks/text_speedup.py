@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--device")
     parser.add_argument("--prompts", type=int, default=12)
     parser.add_argument("--tokens", type=int, default=32)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     asked = parser.parse_args()
     device = device_named(asked.device)
     model, tokenizer = load(asked.model)
@@ -53,7 +54,7 @@ def main() -> None:
     ends = ends_of(model, tokenizer)
     target = TextTarget(
         model, contexts_of(prompts, tokenizer), length=asked.tokens, ends=ends, device=device,
-        dtype=torch.float32,
+        dtype=getattr(torch, asked.dtype),
     )  # fmt: skip
     print(environment(device), flush=True)
     # kind -> [tokens, seconds, forwards]
@@ -100,8 +101,7 @@ def _decoding(target: TextTarget, decoder: dict[str, Any]) -> Decoding:
     )
     rows = target.model.get_input_embeddings().weight.detach()
     return Decoding(
-        target, candidate.decoder, candidate.sampling, Geometry(rows, rows), batch=1, seed=0,
-        graphs=False,
+        target, candidate.decoder, candidate.sampling, Geometry(rows, rows), batch=1, seed=0
     )  # fmt: skip
 
 

@@ -64,7 +64,7 @@ def test_moments_that_differ_widen_the_spread() -> None:
     # What the medians truly scatter by: the median of three moments, 0.67 of one moment's 0.02.
     truly = statistics.stdev(one.median for one in timed)
     assert truly == pytest.approx(0.67 * 0.02, rel=0.05)
-    # sqrt(pi / 2) / sqrt(3) is 0.72, and the sd of three values is 0.886 of the true one on average.
+    # sqrt(pi / 2) / sqrt(3) is 0.72; the sd of three values is 0.886 of the true one on average.
     assert statistics.fmean(one.spread for one in timed) == pytest.approx(0.64 * 0.02, rel=0.05)
     # The repeats of one moment alone know nothing of it.
     assert statistics.fmean(Timed(one.moments[:1]).spread for one in timed) < 0.1 * truly
