@@ -74,9 +74,8 @@ class NGrams:
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """The table as named arrays, to be kept."""
         parts = {"contexts": self._contexts, "following": self._following, "shares": self._shares}
-        return {
-            f"{n}_{i}": t.cpu().numpy() for n, part in parts.items() for i, t in enumerate(part)
-        }
+        each = ((f"{n}_{i}", t) for n, part in parts.items() for i, t in enumerate(part))
+        return {name: table.cpu().numpy() for name, table in each}
 
     def to(self, device: torch.device) -> NGrams:
         """The table on a device."""

@@ -2,8 +2,8 @@
 
 Every draft is a row of the target. At least as many are kept as suggestions are wanted.
 Equivalence: one draft is greedy decoding, whatever the length penalty.
-Source: Graves, "Sequence transduction with recurrent neural networks" (2012, arXiv:1211.3711); as in
-Hugging Face transformers with num_beams, length_penalty and early_stopping.
+Source: Graves, "Sequence transduction with recurrent neural networks" (2012, arXiv:1211.3711);
+as in Hugging Face transformers with num_beams, length_penalty and early_stopping.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class BeamSearch(Suggester):
         low=0.0,
         high=4.0,
         grid=(0.0, 1.0),
-        doc="Power of the length that a score is divided by.",
+        doc="Scores are divided by length to this power.",
     )
 
     def rows(self, wanted: int) -> int:

@@ -7,10 +7,10 @@ continuations stay, as in beam search. The cache holds superpositions, so scores
 `geom` weighs model and n-grams as P^(1 - alpha) G^alpha, G the weighted sum of shares of the orders
 seen; `all` is G alone, `none` P alone.
 Departures: at least as many drafts are kept as suggestions are wanted, and enough tokens to go on
-from; a draft is done by the rule of `engine.beam`; a token without n-grams, which the released code
-scores by minus infinity, comes behind all others, in the model's order.
-Equivalences: without n-grams their knobs are inert; alpha 0 is `none`; `all` knows neither alpha nor
-penalty; one draft without n-grams is greedy decoding.
+from; a draft is done by the rule of `engine.beam`; a token without n-grams, which the released
+code scores by minus infinity, comes behind all others, in the model's order.
+Equivalences: without n-grams their knobs are inert; alpha 0 is `none`; `all` knows neither alpha
+nor penalty; one draft without n-grams is greedy decoding.
 Source: Shen et al., "Superposed Decoding" (NeurIPS 2024, arXiv:2405.18400);
 RAIVNLab/SuperposedDecoding, of which the defaults are.
 """

@@ -1,4 +1,4 @@
-"""Suggesters: superposition against a direct reference, beams against transformers, sampling law."""
+"""Suggesters: superposition against a direct reference, beams against transformers, the law."""
 
 from __future__ import annotations
 
