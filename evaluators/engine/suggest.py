@@ -65,7 +65,8 @@ class Suggesting:
         ids = torch.arange(len(prompts), device=device)
         found, forwards, reading = [], [], 0.0
         begun = time.perf_counter()
-        for some, names in zip(prompts.split(self._batch), ids.split(self._batch), strict=True):
+        parts = (torch.split(part, self._batch) for part in (prompts, ids))
+        for some, names in zip(*parts, strict=True):
             started = time.perf_counter()
             streams = self._streams_for(len(some), rows)
             some = some.to(device)

@@ -24,7 +24,7 @@ from paretoken.evaluators.engine.ngrams import LONGEST, NGrams
 from paretoken.evaluators.engine.trigrams import KEPT, Trigrams
 from paretoken.spaces.errors import BadInput
 
-Arrays = Mapping[str, NDArray[np.generic]]
+Arrays = Mapping[str, NDArray[Any]]
 
 _FIELDS = ("codes", "first", "tokens", "weights")
 # Of a calibration: averages over some thousand tokens no longer move with more of them.

@@ -50,9 +50,10 @@ class Nucleus(Suggester):
         return Written(request, following)
 
     def simplified(self) -> Component:
-        if self.temperature == 0.0 and self.top_p != 0.9:
-            return self.clone(override={"top_p": 0.9})
-        return self
+        if self.temperature > 0.0 or self.top_p == 0.9:
+            return self
+        simpler: Component = self.clone(override={"top_p": 0.9})
+        return simpler
 
 
 plugin = Nucleus
