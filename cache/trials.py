@@ -26,7 +26,7 @@ from paretoken.spaces.settings import loads
 
 SPEEDUP = "speedup"
 # What a speed-up is the ratio of, where the study's objectives do not say.
-SPEEDS = ("images_per_s", "tokens_per_s")
+SPEEDS = ("images_per_s", "tokens_per_s", "suggestions_per_s")
 
 
 def speed_of(objectives: Iterable[Objective], known: Container[str]) -> str | None:

@@ -15,8 +15,9 @@ from paretoken.evaluators.components.decoders.shortened import Shortened
 from paretoken.evaluators.components.decoders.speculative import Speculative
 from paretoken.evaluators.engine.decode import Decoding
 from paretoken.evaluators.engine.geometry import Geometry
+from paretoken.evaluators.engine.ngrams import NGrams
 from paretoken.evaluators.engine.trigrams import Trigrams
-from paretoken.evaluators.models.corpus import passages_of, trigrams_of
+from paretoken.evaluators.models.corpus import ngrams_of, passages_of, trigrams_of
 from paretoken.evaluators.models.language_model import contexts_of, ends_of
 from paretoken.evaluators.models.shortened_target import ShortenedTarget
 from paretoken.evaluators.models.text_target import TextTarget
@@ -34,7 +35,8 @@ _ROWS_AT_ONCE = {"cpu": 4, "cuda": 32}
 
 class Answering:
     """model: in float32. tokens: of an answer at most. draft: a second model of the same tokens.
-    corpus: a text file, for drafts that are looked up and for calibration.
+    corpus: a text file, for drafts that are looked up and for calibration. chat: whether prompts
+    stand within the model's chat template.
     """
 
     def __init__(
@@ -47,10 +49,11 @@ class Answering:
         tokens: int,
         corpus: Path,
         draft: Any = None,
+        chat: bool = True,
     ) -> None:
         self.model, self.tokenizer, self._draft = model.eval(), tokenizer, draft
         self.device, self.tokens, self._corpus = device, tokens, corpus
-        self.contexts, self.ends = contexts_of(prompts, tokenizer), ends_of(model, tokenizer)
+        self.contexts, self.ends = contexts_of(prompts, tokenizer, chat), ends_of(model, tokenizer)
         self._target: TextTarget | None = None
 
     @cached_property
@@ -71,8 +74,16 @@ class Answering:
     @cached_property
     def trigrams(self) -> Trigrams:
         """The table of the corpus."""
-        vocabulary = int(self.model.config.get_text_config().vocab_size)
-        return trigrams_of(self._corpus, self.tokenizer, vocabulary)
+        return trigrams_of(self._corpus, self.tokenizer, self._vocabulary)
+
+    @cached_property
+    def ngrams(self) -> NGrams:
+        """Longer contexts of the corpus."""
+        return ngrams_of(self._corpus, self.tokenizer, self._vocabulary)
+
+    @property
+    def _vocabulary(self) -> int:
+        return int(self.model.config.get_text_config().vocab_size)
 
     def rows_for(self, answers: int) -> int:
         """How many rows so many answers are best written in, where nobody takes the time."""
@@ -85,15 +96,18 @@ class Answering:
         kept = decoder.depth.kept(self.exact)
         return None if kept.all() else kept
 
-    def decoding(self, candidate: Component, batch: int, seed: int) -> Decoding:
-        """A candidate on its target, for `batch` rows."""
+    def target_of(self, candidate: Component) -> TextTarget:
+        """The target in a candidate's precision."""
         dtype = dtype_of(candidate, self.device)
         if dtype == torch.float32:
-            target = self.exact
-        else:
-            if self._target is None or self._target.dtype != dtype:
-                self._target = self._target_in(dtype)
-            target = self._target
+            return self.exact
+        if self._target is None or self._target.dtype != dtype:
+            self._target = self._target_in(dtype)
+        return self._target
+
+    def decoding(self, candidate: Component, batch: int, seed: int) -> Decoding:
+        """A candidate on its target, for `batch` rows."""
+        target = self.target_of(candidate)
         decoder = decoder_of(candidate)
         kept = self.kept(decoder)
         if kept is not None:

@@ -20,7 +20,6 @@ def answer_of(tokens: Tensor, ends: tuple[int, ...]) -> Tensor:
     return tokens[: int(over[0]) + 1] if len(over) else tokens
 
 
-@torch.inference_mode()
 def judged(
     target: TextTarget,
     tokenizer: Any,
@@ -32,31 +31,36 @@ def judged(
 
     of_plain: [n, N], what plain greedy decoding answers.
     """
-    found = []
     contexts = target.contexts[: len(tokens)]
-    for prompt, context, row, plain in zip(prompts, contexts, tokens, of_plain, strict=True):
-        answer = answer_of(row, target.ends)
-        logits = logits_of(target, context.tokens, answer)
-        law = logits.log_softmax(-1)
-        if not bool(law.isfinite().any(-1).all()):
-            raise MeasurementFailed("nan", "the target's logits on an answer are not numbers")
-        chosen = law.gather(-1, answer.to(law.device).unsqueeze(-1)).squeeze(-1)
-        text = tokenizer.decode(answer, skip_special_tokens=True)
-        said = [int(token) for token in answer if int(token) not in target.ends]
-        found.append(
-            Answer(
-                kind=prompt.kind,
-                tokens=len(answer),
-                nll=-float(chosen.sum()),
-                entropy=float(torch.special.entr(law.exp()).sum()),
-                agreed=int((law.argmax(-1).cpu() == answer).sum()),
-                as_plain=torch.equal(row, plain),
-                distinct_2=distinct(said),
-                repetition=repetition(said),
-                right=prompt.answered(text) if prompt.answer else None,
-            )
-        )
-    return found
+    return [
+        judged_one(target, tokenizer, prompt, context.tokens, row, plain)
+        for prompt, context, row, plain in zip(prompts, contexts, tokens, of_plain, strict=True)
+    ]
+
+
+@torch.inference_mode()
+def judged_one(
+    target: TextTarget, tokenizer: Any, prompt: Prompt, asked: Tensor, row: Tensor, plain: Tensor
+) -> Answer:
+    """One answer row [N] to a prompt, which is asked [P] in tokens. plain: [N], as above."""
+    answer = answer_of(row, target.ends)
+    law = logits_of(target, asked, answer).log_softmax(-1)
+    if not bool(law.isfinite().any(-1).all()):
+        raise MeasurementFailed("nan", "the target's logits on an answer are not numbers")
+    chosen = law.gather(-1, answer.to(law.device).unsqueeze(-1)).squeeze(-1)
+    text = tokenizer.decode(answer, skip_special_tokens=True)
+    said = [int(token) for token in answer if int(token) not in target.ends]
+    return Answer(
+        kind=prompt.kind,
+        tokens=len(answer),
+        nll=-float(chosen.sum()),
+        entropy=float(torch.special.entr(law.exp()).sum()),
+        agreed=int((law.argmax(-1).cpu() == answer).sum()),
+        as_plain=torch.equal(row, plain),
+        distinct_2=distinct(said),
+        repetition=repetition(said),
+        right=prompt.answered(text) if prompt.answer else None,
+    )
 
 
 def logits_of(target: TextTarget, prompt: Tensor, answer: Tensor) -> Tensor:

@@ -24,8 +24,8 @@ TOKENS_PER_S = Objective("tokens_per_s", "tokens/s", True, "answer tokens a seco
 # The same answers for every candidate of every study: equal work must be seen to be equal.
 TIMED_SEED = 0
 # Timing: after one warm-up, 2 to 15 repeats, until so many seconds were timed.
-_ENOUGH_S = {"cpu": 3.0, "cuda": 1.5}
-_LEAST, _MOST = 2, 15
+ENOUGH_S = {"cpu": 3.0, "cuda": 1.5}
+LEAST_REPEATS, MOST_REPEATS = 2, 15
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,9 @@ def time_answers(
         return passes[-1].writing_s
 
     decoding.run(prompts[:batch])  # warm-up
-    timed = repeat(once, warm_up=0, least=_LEAST, most=_MOST, enough_s=_ENOUGH_S[device.type])
+    timed = repeat(
+        once, warm_up=0, least=LEAST_REPEATS, most=MOST_REPEATS, enough_s=ENOUGH_S[device.type]
+    )
     every = passes[0]  # all of them do the same work
     repeats = len(timed.seconds)
     rate = int(every.tokens.sum()) / timed.median
@@ -76,14 +78,11 @@ def time_answers(
     first, first_error = mean_and_error([float(one.trace.first.mean()) for one in passes])
     quantities = [
         Quantity(
-            "tokens_per_s", rate, rate * _finite(timed.spread) / timed.median, repeats, "tokens/s",
+            "tokens_per_s", rate, rate * finite(timed.spread) / timed.median, repeats, "tokens/s",
             True, detail=over_repeats,
         ),
-        Quantity("ttft_s", first, _finite(first_error), repeats, "s", False, detail=over_repeats),
-        Quantity(
-            "peak_gib", _peak_gib(device), 0.0, 1, "GiB", False,
-            detail={"aside": True, "of": "device" if device.type == "cuda" else "process so far"},
-        ),
+        Quantity("ttft_s", first, finite(first_error), repeats, "s", False, detail=over_repeats),
+        peak_memory(device),
         *_work(every, torch.ones(len(kinds), dtype=torch.bool), "", over_prompts),
     ]  # fmt: skip
     for kind in sorted(set(kinds)):
@@ -94,7 +93,7 @@ def time_answers(
             mean, error = mean_and_error(rates)
             quantities.append(
                 Quantity(
-                    f"tokens_per_s_{kind}", mean, _finite(error), repeats, "tokens/s", True,
+                    f"tokens_per_s_{kind}", mean, finite(error), repeats, "tokens/s", True,
                     detail=over_repeats,
                 )
             )  # fmt: skip
@@ -123,14 +122,14 @@ def _work(one: _Pass, which: Tensor, suffix: str, detail: dict[str, object]) -> 
     n = len(rest)
     found = [
         Quantity(
-            f"tokens_per_forward{suffix}", ratio, _finite(ratio_error) / mean, n,
+            f"tokens_per_forward{suffix}", ratio, finite(ratio_error) / mean, n,
             "tokens/forward", True, detail=detail,
         )
     ]  # fmt: skip
     if not suffix:
         found.append(
             Quantity(
-                "target_forwards", mean, _finite(error), n, "forwards/answer", False, detail=detail
+                "target_forwards", mean, finite(error), n, "forwards/answer", False, detail=detail
             )
         )
     return found
@@ -142,13 +141,19 @@ def _rate(one: _Pass, which: Tensor) -> float:
     return float(one.tokens[which].sum() / seconds)
 
 
-def _peak_gib(device: torch.device) -> float:
+def peak_memory(device: torch.device) -> Quantity:
+    """The most memory that was held at once: of a CUDA device since its count was reset."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**30
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes here
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+        held = float(torch.cuda.max_memory_allocated(device))
+    else:
+        unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes here
+        held = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+    of = "device" if device.type == "cuda" else "process so far"
+    return Quantity(
+        "peak_gib", held / 2**30, 0.0, 1, "GiB", False, detail={"aside": True, "of": of}
+    )
 
 
-def _finite(error: float) -> float:
+def finite(error: float) -> float:
     """A standard error for the record; a single value has none, which the sample count says."""
     return error if np.isfinite(error) else 0.0

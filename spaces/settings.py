@@ -53,7 +53,9 @@ def summary(tree: Mapping[str, Any]) -> str:
     def visit(node: Mapping[str, Any]) -> None:
         name = str(node.get("is", "")).rpartition("/")[2]
         knobs = [f"{k}={v}" for k, v in node.items() if k != "is" and not isinstance(v, Mapping)]
-        if name and (knobs or str(node["is"]).startswith(("drafters/", "verifiers/"))):
+        whole = not any(isinstance(v, Mapping) for v in node.values())  # made of no parts
+        told = ("drafters/", "verifiers/", "decoders/") if whole else ("drafters/", "verifiers/")
+        if name and (knobs or str(node["is"]).startswith(told)):
             parts.append(f"{name}({', '.join(knobs)})" if knobs else name)
         for key in ("drafter", "verifier", "residual", "length"):
             if isinstance(node.get(key), Mapping):

@@ -114,7 +114,7 @@ def _of(answers: Sequence[Answer], comparable: str, suffix: str = "") -> list[Qu
         per["task_score"] = ([float(bool(a.right)) for a in checked], [1.0] * len(checked))
     quantities = []
     for name, (sums, weights) in per.items():
-        value, spread = _ratio(sums, weights)
+        value, spread = ratio(sums, weights)
         objective = OBJECTIVES[name]
         quantities.append(
             Quantity(
@@ -125,7 +125,7 @@ def _of(answers: Sequence[Answer], comparable: str, suffix: str = "") -> list[Qu
     return quantities
 
 
-def _ratio(sums: Sequence[float], weights: Sequence[float]) -> tuple[float, float]:
+def ratio(sums: Sequence[float], weights: Sequence[float]) -> tuple[float, float]:
     """sum(sums) / sum(weights) and its standard error over the pairs (linearised)."""
     total = math.fsum(weights)
     value = math.fsum(sums) / total

@@ -8,9 +8,11 @@ empties the cache; layers that forget are told first that they may be asked back
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import DynamicCache
 
 from paretoken.spaces.errors import MeasurementFailed
@@ -48,3 +50,9 @@ class CroppedCaches:
                     layer.crop(-over)
         self._seen[row] = place + window
         return self._caches[row]
+
+    def take(self, rows: Tensor) -> None:
+        """Let every row go on from a copy of the one named, [B]."""
+        self.offset.copy_(self.offset[rows])
+        self._caches = [copy.deepcopy(self._caches[row]) for row in rows.tolist()]
+        self._seen = [self._seen[row] for row in rows.tolist()]

@@ -83,19 +83,25 @@ def ends_of(model: Any, tokenizer: Any) -> tuple[int, ...]:
     return tuple(sorted(set(listed)))
 
 
-def contexts_of(prompts: Sequence[Prompt], tokenizer: Any) -> tuple[Context, ...]:
-    """The prompts in tokens, within the model's chat template if it has one."""
-    return tuple(_context(prompt, tokenizer) for prompt in prompts)
+def contexts_of(
+    prompts: Sequence[Prompt], tokenizer: Any, chat: bool = True
+) -> tuple[Context, ...]:
+    """The prompts in tokens, within the model's chat template if it has one.
+
+    chat: False leaves that out, so that the model goes on with a prompt in place of answering it.
+    """
+    chat = chat and bool(tokenizer.chat_template)
+    return tuple(_context(prompt, tokenizer, chat) for prompt in prompts)
 
 
-def _context(prompt: Prompt, tokenizer: Any) -> Context:
+def _context(prompt: Prompt, tokenizer: Any, chat: bool) -> Context:
     text = prompt.message
-    if tokenizer.chat_template:
+    if chat:
         asked = [{"role": "user", "content": text}]
         text = tokenizer.apply_chat_template(asked, add_generation_prompt=True, tokenize=False)
     encoded = tokenizer(
         text,
-        add_special_tokens=not tokenizer.chat_template,
+        add_special_tokens=not chat,
         return_offsets_mapping=tokenizer.is_fast,
     )
     tokens = encoded["input_ids"]

@@ -25,12 +25,14 @@ class RowCache(Cache):  # type: ignore[misc]  # transformers is looked at withou
         self.slots = slots
         self.offset = torch.zeros(rows, dtype=torch.int64, device=device)
         self._rows = rows
+        self._reach = 0  # places that any forward looked at
         self._kept: dict[int, tuple[Tensor, Tensor]] = {}
 
     def point(self, rows: Tensor | None, places: Tensor, length: int) -> None:
         """Aim the next forward: rows [b] of the cache (None: all), places [b, W] to write to, and
         how many places any of them looks at."""
         self._at, self._places, self._length = rows, places, length
+        self._reach = max(self._reach, length)
 
     def mask(self, dtype: torch.dtype) -> Tensor:
         """What may be looked at from the places aimed at, additive [b, 1, W, length]."""
@@ -56,6 +58,12 @@ class RowCache(Cache):  # type: ignore[misc]  # transformers is looked at withou
         seen = (whole[:, :, : self._length] for whole in kept)
         first, second = seen if self._at is None else (part[self._at] for part in seen)
         return first, second
+
+    def take(self, rows: Tensor) -> None:
+        """Let every row go on from a copy of the one named, [B]."""
+        self.offset.copy_(self.offset[rows])
+        for whole in (part for pair in self._kept.values() for part in pair):
+            whole[:, :, : self._reach] = whole[rows, :, : self._reach]
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         """Places before the window, where all rows stand alike: positions are always given."""

@@ -105,7 +105,10 @@ class TextTarget:
     def forward(
         self, tokens: Tensor, positions: Tensor, cache: RowCache | CroppedCaches, guided: bool
     ) -> tuple[Tensor, None]:
-        """Logits [B, W, V] float32 (or wider) after tokens [B, W] fed at positions [B] on."""
+        """Logits [B, W, V] float32 (or wider) after tokens [B, W] fed at positions [B] on.
+
+        In place of tokens there may be embeddings [B, W, D], which need not be any token's.
+        """
         window = tokens.shape[1]
         start = cache.offset + positions
         if isinstance(cache, RowCache):
@@ -123,8 +126,9 @@ class TextTarget:
     def _run(
         self, tokens: Tensor, places: Tensor, cache: Any, mask: Tensor | None, **more: Any
     ) -> Tensor:
+        what = "inputs_embeds" if tokens.is_floating_point() else "input_ids"
         found = self.model(
-            input_ids=tokens, position_ids=places, attention_mask=mask, use_cache=True,
+            **{what: tokens}, position_ids=places, attention_mask=mask, use_cache=True,
             **{self._cache_name: cache}, **more,
         )  # fmt: skip
         logits: Tensor = found.logits

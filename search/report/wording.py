@@ -15,6 +15,7 @@ HEADINGS = {
     "speedup": "speed-up",
     "images_per_s": "images/s",
     "tokens_per_s": "tokens/s",
+    "suggestions_per_s": "suggestions/s",
     "tokens_per_forward": "tokens/forward",
     "nll": "NLL",
     "target_forwards": "forwards",
@@ -24,9 +25,13 @@ HEADINGS = {
     "kid": "KID",
     "isc": "ISC",
 }
-_WORK = ("target_forwards", "acceptance_rate", "step_compression", "tokens_per_forward")
+_WORK = (
+    "target_forwards", "fed_tokens", "acceptance_rate", "step_compression", "tokens_per_forward",
+)  # fmt: skip
 _FIRST = ("speedup", "images_per_s", "target_forwards", "tokens_per_forward", "acceptance_rate")
-_ALSO = ("fid", "kid", "agreement", "repetition", "task_score")
+_ALSO = (
+    "fid", "kid", "agreement", "repetition", "task_score", "precision_at_k", "self_bleu",
+)  # fmt: skip
 
 
 def number(value: float, spread: float = 0.0) -> str:

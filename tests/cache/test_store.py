@@ -89,7 +89,7 @@ def test_a_seed_too_large_for_sql_is_refused(store: Store) -> None:
 def test_a_study_that_wants_a_speedup_is_told_to_want_the_speed(store: Store) -> None:
     speedup = Objective("speedup", "x", higher=True, doc="against plain decoding")
     with pytest.raises(
-        BadValue, match="Take images_per_s or tokens_per_s as the objective"
+        BadValue, match="Take images_per_s or tokens_per_s or suggestions_per_s as the objective"
     ) as said:
         store.create_study(replace(INFO, objectives=(FID, speedup)))
     assert "\n" not in str(said.value)

@@ -11,11 +11,8 @@ and edit (of code). Tri-grams are counted, on first use, in a small text of our 
 from __future__ import annotations
 
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-
-from paretoken.spaces.errors import BadInput, BadValue
 
 _HERE = Path(str(files("paretoken.evaluators.workloads.text")))
 PROMPTS, CORPUS = _HERE / "prompts.jsonl", _HERE / "corpus.txt"
@@ -48,37 +45,24 @@ class Text:
         corpus: a text file that drafts are looked up in. tokens: of an answer at most. samples:
         prompts that quality is judged on, the kinds in turn. batch: at which speed is measured.
         """
-        if unknown:
-            raise BadInput(
-                f"workload text has no option {', '.join(sorted(unknown))}: it knows {_OPTIONS}."
-            )
-        for needed in ("transformers", "gguf", "accelerate"):
-            if find_spec(needed) is None:
-                raise BadInput(
-                    f"language models need the package {needed}: pip install 'paretoken[text]'."
-                )
         # Imported here: listing workloads needs none of it.
-        from paretoken.evaluators.environment import device_named
+        from paretoken.evaluators.language_opening import check_options, open_language
+
+        check_options("text", unknown, _OPTIONS)
+        opened = open_language(
+            model=model, prompts=Path(prompts).expanduser() if prompts else PROMPTS, tokens=tokens,
+            device=device, samples=samples, usual=_SIZES,
+        )  # fmt: skip
         from paretoken.evaluators.models import language_model
-        from paretoken.evaluators.text_prompts import in_turn, read_prompts
         from paretoken.evaluators.text_workload import TextWorkload
 
-        chosen = device_named(device)
-        usual_samples, usual_tokens = _SIZES[chosen.type]
-        known = read_prompts(Path(prompts).expanduser() if prompts else PROMPTS)
-        wanted = in_turn(known, samples or min(len(known), usual_samples))
-        length = usual_tokens if tokens is None else tokens
-        if not isinstance(length, int) or isinstance(length, bool) or not 1 <= length <= 4096:
-            raise BadValue(
-                f"--option tokens is a number of tokens from 1 to 4096; it cannot be {length!r}."
-            )
-        loaded, tokenizer = language_model.load(model)
         second = None
         if draft is not None:
             second, other = language_model.load(draft)
-            language_model.check_same_tokens(tokenizer, other)
+            language_model.check_same_tokens(opened.tokenizer, other)
         return TextWorkload(
-            loaded, tokenizer, wanted, device=chosen, tokens=length, batch=batch, draft=second,
+            opened.model, opened.tokenizer, opened.prompts, device=opened.device,
+            tokens=opened.tokens, batch=batch, draft=second,
             corpus=Path(corpus).expanduser() if corpus else CORPUS,
         )  # fmt: skip
 
