@@ -1,14 +1,14 @@
 """The shape of a tree of drafts: which levels it has, and what each of its nodes may look at.
 
 Nodes come level by level, so that a shallower tree is the front of a deeper one. Slot 0 is the
-pending token, slot n + 1 is node n. A shape is known on the host and made into tensors once, so
-that a CUDA graph can hold a round.
+pending token, slot n + 1 is node n. A shape is known on the host and made into tensors once, which
+are kept for good: a CUDA graph of a round reads them where they are.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ def side_by_side(drafts: int, depth: int) -> tuple[int, ...]:
     return tuple(max(-1, node - drafts) for node in range(drafts * depth))
 
 
-@lru_cache(1 << 10)
+@cache
 def levels(parents: tuple[int, ...]) -> tuple[slice, ...]:
     """The nodes of each level; raises BadInput where nodes do not come level by level."""
     depth = _depths(parents)
@@ -66,7 +66,7 @@ class Tree:
         )
 
 
-@lru_cache(1 << 10)
+@cache
 def tree_of(parents: tuple[int, ...], device: torch.device) -> Tree:
     """The whole tree whose node n hangs at node parents[n], -1 being the pending token."""
     depth, ways = _depths(parents), [[0]]

@@ -8,9 +8,15 @@ from typing import Any
 import pytest
 import torch
 
+from paretoken.evaluators.components.verifiers.k_seq import KSeq
+from paretoken.evaluators.components.verifiers.tree import TreeWise
+from paretoken.evaluators.engine.by_level import ByLevel
 from paretoken.evaluators.engine.drafter import Shape
+from paretoken.evaluators.engine.geometry import Geometry
 from paretoken.evaluators.engine.tree import side_by_side, tree_of
+from paretoken.evaluators.law import law_of
 from paretoken.evaluators.models.row_cache import RowCache
+from paretoken.evaluators.recorded_rows import RecordedRows
 from paretoken.spaces.candidate import from_tree
 from paretoken.spaces.canonical import canonical
 from paretoken.spaces.errors import MeasurementFailed
@@ -293,3 +299,41 @@ def test_a_target_without_trees_refuses_them_at_once(toy: Any, answer: Any) -> N
     )
     with pytest.raises(MeasurementFailed, match=r"unsupported: .*Chains cannot look at"):
         answer(bare, {"drafter": LOOKUP, "verifier": TREE}, torch.zeros(1).long())
+
+
+def test_trees_are_searched_measured_and_known_to_be_lossless(searched: Any) -> None:
+    found = searched(
+        "decoder=speculative", "decoder.drafter=prompt_lookup,early_layers", "decoder.drafts=2,4",
+        "decoder.window=3,4", "early_layers.layers=1", "decoder.verifier=tree",
+        "decoder.length=fixed", trials=6,
+    )  # fmt: skip
+    assert len(found) > 4 and all(one["failure"] is None for one in found)
+    assert all(one["quantities"]["as_plain"]["value"] == 1.0 for one in found)
+    # Known to be plain decoding's before anything is generated.
+    origins = {one["origin"]["quality"] for one in found[1:]}
+    assert "law" in origins and origins <= {"law", "transcript"}  # some are audited
+    settings = [one["settings"]["decoder"] for one in found[1:]]
+    assert {decoder["verifier"]["is"] for decoder in settings} == {"verifiers/tree"}
+    assert {decoder["drafter"]["drafts"] for decoder in settings} == {2, 4}
+
+
+@pytest.mark.parametrize("drafts", [1, 3])
+@pytest.mark.parametrize("rule", [KSeq, TreeWise])
+def test_their_law_is_the_targets_only_as_long_as_their_source_is(
+    rule: type[ByLevel], drafts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    rows = RecordedRows.of(*torch.randn(2, 2, 40, 5, generator=generator).unbind(0))
+    geometry = Geometry(torch.eye(5), torch.eye(5))
+
+    def law() -> Any:
+        drafter = {**DRAWN, "drafts": drafts}
+        verifier = {"is": rule.tag()}
+        candidate = from_tree(
+            {"decoder": {"is": "decoders/speculative", "drafter": drafter, "verifier": verifier}}
+        )
+        return law_of(candidate.decoder, candidate.sampling, geometry, rows)
+
+    assert law().lossless
+    monkeypatch.setattr(rule, "take", lambda self, level: (level.tokens[:, 0] * 0, level.p))
+    assert not law().lossless
