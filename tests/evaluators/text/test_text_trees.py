@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from paretoken.evaluators.components.depths.by_position import ByPosition
 from paretoken.evaluators.components.verifiers.k_seq import KSeq
 from paretoken.evaluators.components.verifiers.tree import TreeWise
 from paretoken.evaluators.engine.by_level import ByLevel
@@ -16,6 +17,7 @@ from paretoken.evaluators.engine.geometry import Geometry
 from paretoken.evaluators.engine.tree import side_by_side, tree_of
 from paretoken.evaluators.law import law_of
 from paretoken.evaluators.models.row_cache import RowCache
+from paretoken.evaluators.models.shortened_target import ShortenedTarget
 from paretoken.evaluators.recorded_rows import RecordedRows
 from paretoken.spaces.candidate import from_tree
 from paretoken.spaces.canonical import canonical
@@ -96,6 +98,16 @@ def test_greedy_answers_are_plain_decodings_token_for_token(
         expected, _ = answer(target, {}, torch.arange(3), batch=batch)
         found, _ = answer(target, TREES[name], torch.arange(3), batch=batch)
         assert torch.equal(found, expected), (ends, batch)
+
+
+@pytest.mark.parametrize("name", ["lookups", "small model"])
+def test_a_shortened_model_looks_at_trees_by_their_depth(name: str, tiny: Any, answer: Any) -> None:
+    whole = tiny()
+    short = ShortenedTarget(whole, ByPosition(first=1.0, last=0.5).kept(whole))
+    plain, _ = answer(short, {}, torch.arange(3))
+    found, trace = answer(short, TREES[name], torch.arange(3), batch=3)
+    assert torch.equal(found, plain) and int(trace.accepted.sum()) > 0
+    assert not torch.equal(plain, answer(whole, {}, torch.arange(3))[0])
 
 
 def test_after_every_round_the_cache_is_a_plain_passes(tiny: Any, answer: Any) -> None:
