@@ -165,5 +165,6 @@ def _claimed(rule: Verifier, p: Tensor) -> Law:
 
 
 def source_digest(rule: type[Verifier]) -> str:
-    """xxh3-64 of the source of a joint rule's `select`, the part that decides its law."""
-    return xxhash.xxh3_64_hexdigest(inspect.getsource(rule.select).encode())
+    """xxh3-64 of the source of a joint rule's methods that decide its law."""
+    parts = (inspect.getsource(getattr(rule, name)) for name in rule.decided_by)
+    return xxhash.xxh3_64_hexdigest("".join(parts).encode())

@@ -40,6 +40,13 @@ def _loop(
 
 
 _SJD = {"window": 16, "init": "random", "coupling": "none"}
+_LOOKUP = {
+    "is": "drafters/prompt_lookup",
+    "window": 11,
+    "drafts": 1,
+    "ngram": 2,
+    "which": "first",
+}
 
 NAMED: dict[str, Named] = {
     "plain": Named(
@@ -105,7 +112,7 @@ NAMED: dict[str, Named] = {
     "prompt-lookup": Named(
         "Prompt lookup: the 10 tokens behind the last 2, where they occurred first; lossless.",
         "Saxena (2023); defaults of Hugging Face transformers with prompt_lookup_num_tokens = 10",
-        _loop({"is": "drafters/prompt_lookup", "window": 11, "ngram": 2, "which": "first"}),
+        _loop(_LOOKUP),
         modality="text",
     ),
     "aggressive": Named(
@@ -124,12 +131,20 @@ NAMED: dict[str, Named] = {
         ),
         modality="text",
     ),
+    "spectr": Named(
+        "SpecTr: 8 independent drafts of 4 tokens, one chosen by k-SEQ; needs a small model.",
+        "Sun et al. (NeurIPS 2023, arXiv:2310.15141), K = 8 and L = 4",
+        _loop(
+            {"is": "drafters/small_model", "window": 5, "drafts": 8, "choice": "drawn"}, "k_seq"
+        ),
+        modality="text",
+    ),
     "typical": Named(
         "Medusa's typical acceptance of looked-up drafts.",
         # The paper drafts with trained heads.
         "Cai et al. (ICML 2024, arXiv:2401.10774): epsilon 0.09, delta 0.3; prompt-lookup drafts",
         _loop(
-            {"is": "drafters/prompt_lookup", "window": 11, "ngram": 2, "which": "first"},
+            _LOOKUP,
             "typical", epsilon=0.09, delta=0.3,
         ),
         modality="text",

@@ -38,8 +38,9 @@ class Shape:
 class Round:
     """One finished round, as a drafter sees it.
 
-    laws: [B, W, V] target laws. verdict: what was kept. lengths: [B], the slots of the window that
-    belong to each row. count: [B] committed tokens, tokens: [B, N + pad] with this round's written.
+    laws: [B, W, V] target laws. verdict: what was kept. lengths: [B], the slots of the window (or
+    levels of the tree) that belong to each row. count: [B] committed tokens, tokens: [B, N + pad]
+    with this round's written.
     """
 
     laws: Tensor
@@ -62,7 +63,8 @@ class DraftMemory(Protocol):
         """Start samples `ids` [n] of classes or prompts [n] in batch rows `rows` [n]."""
 
     def propose(self, drafts: int) -> Proposal:
-        """Up to `drafts` guesses for every row; a row has those that are valid, at its front."""
+        """Up to `drafts` guesses for every row; a row has those that are valid, at its front. Of a
+        tree, so many levels."""
 
     def observe(self, finished: Round) -> None:
         """Learn from a round and prepare the next guesses."""
@@ -78,8 +80,23 @@ class Drafter(Component):
 
     @property
     def most(self) -> int:
-        """Tokens that one target forward sees at most, the pending one included."""
+        """Tokens that one target forward sees at most, the pending one included; of a tree, those
+        of one of its paths."""
         return 1
+
+    @property
+    def nodes(self) -> int:
+        """Drafts of a round at most; more than `most` - 1 where they are a tree."""
+        return self.most - 1
+
+    @property
+    def independent(self) -> bool:
+        """Whether drafts beside each other are independent draws of one law."""
+        return False
+
+    def alone(self) -> Drafter:
+        """What it is with one chain of drafts; itself, unless it drafts a tree."""
+        return self
 
     @property
     def shares_noise(self) -> bool:

@@ -12,6 +12,7 @@ from torch import Tensor
 from paretoken.evaluators.engine.drafter import Round, Shape
 from paretoken.evaluators.engine.laws import one_hot
 from paretoken.evaluators.engine.proposal import Proposal
+from paretoken.evaluators.engine.tree import side_by_side
 
 
 class History:
@@ -60,9 +61,10 @@ class History:
         return found
 
     def copied(self, first: Tensor, until: Tensor, drafts: int) -> Proposal:
-        """Drafts that repeat the board from place `first` [B] on, up to `until` [B]."""
-        place = first.unsqueeze(-1) + self._places[:drafts]
+        """Drafts that repeat the board from places `first` [B, k] on, each so many, up to
+        `until` [B]."""
+        place = (first.unsqueeze(1) + self._places[:drafts].view(-1, 1)).flatten(1)
         valid = (place < until.unsqueeze(-1)) & (place >= 0)
         tokens = self.board.gather(1, place.clamp(0, self.board.shape[1] - 1))
         laws = one_hot(tokens, self._shape.vocabulary, self._shape.dtype)
-        return Proposal(tokens, laws, valid, tuple(range(-1, drafts - 1)))
+        return Proposal(tokens, laws, valid, side_by_side(first.shape[1], drafts))

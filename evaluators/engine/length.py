@@ -10,7 +10,10 @@ from paretoken.spaces.component import Component
 
 
 class Length(Component):
-    """Decides, row by row, how many tokens the next window holds (the pending one included)."""
+    """Decides, row by row, how many tokens the next window holds (the pending one included).
+
+    Of a tree of drafts: each of its paths.
+    """
 
     kind = "lengths"
 

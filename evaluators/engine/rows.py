@@ -7,10 +7,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from paretoken.evaluators.engine.proposal import Proposal, Verdict
+from paretoken.evaluators.engine.tree import Tree, levels
 from paretoken.evaluators.kernels import fused
 
 # Of a polynomial over the rounds, modulo 2^64: the prime of FNV-1a.
 _NEXT_ROUND = 1099511628211
+# What a node of a tree counts in a round, beside its path: more than any path can.
+_NODE = 1 << 32
 
 
 class RowCounts(NamedTuple):
@@ -80,21 +84,24 @@ class Rows:
         for counter in self.counts:
             counter[rows] = 0
 
-    def feed(self, drafts: Tensor, offered: Tensor) -> Fed:
+    def feed(self, drafts: Tensor, offered: Tensor, tree: Tree | None = None) -> Fed:
         """The pending token and drafts [B, W - 1], of which those `offered` can count.
 
-        A draft counts within its row's length and before the end of its sample.
+        A draft counts within its row's length and before the end of its sample. tree: of the
+        drafts, where they are no chain; a row's length is then its number of levels.
         """
-        if fused(drafts.device):
+        if tree is None and fused(drafts.device):
             from paretoken.evaluators.kernels import rows as kernels
 
             return Fed(
                 *kernels.feed(self.pending, drafts, offered, self.count, self.lengths, self.length)
             )
-        slots = torch.arange(drafts.shape[1] + 1, device=drafts.device)
+        slots = (
+            torch.arange(drafts.shape[1] + 1, device=drafts.device) if tree is None else tree.depth
+        )
         place = self.count.unsqueeze(-1) + slots
         in_length = slots[1:] < self.lengths.unsqueeze(-1)
-        valid = in_length & (place[:, :-1] < self.length) & offered
+        valid = in_length & (place[:, 1:] <= self.length) & offered
         return Fed(torch.cat([self.pending.unsqueeze(-1), drafts], dim=1), place, valid)
 
     def commit(
@@ -132,6 +139,21 @@ class Rows:
         self.count.add_(gained)
         self.broken |= (laws[..., 0].isnan() & open_rows.unsqueeze(-1)).any()
         self._close()
+
+    def commit_path(
+        self, proposal: Proposal, verdict: Verdict, token: Tensor, laws: Tensor
+    ) -> None:
+        """`commit` where the drafts were a tree; of a round that offered more nodes, more is
+        counted in `rounds`. laws: [B, D + 1, V]."""
+        nodes = proposal.valid.sum(-1) * (self.count < self.length)
+        tested = torch.stack(
+            [proposal.valid[:, level].any(-1) for level in levels(proposal.parents)], dim=1
+        )
+        slots = torch.nn.functional.pad(verdict.path + 1, (1, 0)).unsqueeze(-1)
+        seen = laws[..., :1].gather(1, slots)
+        line = proposal.tokens.gather(1, verdict.path)
+        self.commit(line, tested, verdict.accepted, token, seen)
+        self.counts.rounds.add_(nodes * _NODE)
 
     def _close(self) -> None:
         """Finish the rows in which a sample has ended."""

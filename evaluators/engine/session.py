@@ -6,7 +6,7 @@ anything, so that the same code runs eagerly on a CPU and inside a CUDA graph.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -19,7 +19,8 @@ from paretoken.evaluators.engine.noise import Purpose, gumbels, tables
 from paretoken.evaluators.engine.proposal import Verdict
 from paretoken.evaluators.engine.rows import Rows
 from paretoken.evaluators.engine.sampling import Sampling
-from paretoken.evaluators.engine.target import Target
+from paretoken.evaluators.engine.target import Target, TreeTarget
+from paretoken.evaluators.engine.tree import Tree, tree_of
 from paretoken.evaluators.engine.verifier import Chance
 from paretoken.spaces.errors import MeasurementFailed
 
@@ -44,34 +45,41 @@ class Session:
     ) -> None:
         self.target, self.decoder, self.sampling = target, decoder, sampling
         self.batch, self.seed = batch, seed
-        self.window = decoder.drafter.most
+        drafter = decoder.drafting
+        self.window = drafter.most
         self._geometry, self._rule = geometry, decoder.rule
         # Reading a field of a symbolic object takes longer than a small tensor operation.
         self._residual, self._length = decoder.residual, decoder.length
         self._cache: Any = target.allocate(batch, sampling.guided)
         length, device = target.length, target.device
         padded = length + self.window
-        self._asks_model, self._ragged = self._rule.asks_model, decoder.drafter.ragged
+        self._asks_model, self._ragged = self._rule.asks_model, drafter.ragged
         shape = Shape(
             batch, length, target.vocabulary, target.width, device, dtype,
             target, sampling, self._length,
         )  # fmt: skip
-        self._memory = decoder.drafter.memory(shape)
+        if drafter.nodes >= self.window and not isinstance(target, TreeTarget):
+            raise MeasurementFailed(
+                "unsupported",
+                f"{drafter.tag()} drafts a tree, which {type(target).__name__} cannot look at: use "
+                "another drafter, or one draft at a time (--set decoder.drafts=1).",
+            )
+        self._memory = drafter.memory(shape)
         self.capturable = target.capturable and self._memory.capturable
         self.rows = Rows(batch, length, self.window, device, target.ends)
         # One uniform for each position, or for each slot of each round.
         self._renews = self._rule.renews_chance
-        if self._renews and not decoder.drafter.drafts_afresh:
+        if self._renews and not drafter.drafts_afresh:
             raise MeasurementFailed(
                 "unsupported",
                 f"{self._rule.tag()} needs drafts that are made anew in every round, not those of "
-                f"{decoder.drafter.tag()}: use another drafter, or verifiers/exact.",
+                f"{drafter.tag()}: use another drafter, or verifiers/exact.",
             )
-        slots = max(1, self.window - 1) if self._renews else 1
+        slots = max(1, drafter.nodes) if self._renews else 1
         self._accept = torch.zeros(batch, padded, slots, device=device)
         self._next = torch.zeros(batch, padded, device=device)
         self._gumbel: Tensor | None = None
-        shared = decoder.drafter.shares_noise
+        shared = drafter.shares_noise
         self._idle = shared and sampling.certain
         if shared:
             # Where nothing is left to chance one zero stands for all the noise, but for kernels.
@@ -98,18 +106,20 @@ class Session:
     def round(self, window: int, guided: bool) -> None:
         """Advance every unfinished row by 1 … window tokens with one target forward.
 
-        window: tokens fed, the same for all rows; a row that wants more gets so many.
+        window: tokens fed (of a tree of drafts: those of a path), the same for all rows; a row that
+        wants more gets so many.
         guided: whether unconditional logits are needed for any row.
         """
         rows, drafts = self.rows, self._memory.propose(window - 1)
-        fed = rows.feed(drafts.tokens, drafts.valid)
+        device = drafts.tokens.device
+        tree = None if drafts.is_chain else tree_of(drafts.parents, device)
+        fed = rows.feed(drafts.tokens, drafts.valid, tree)
         proposal = type(drafts)(drafts.tokens, drafts.laws, fed.valid, drafts.parents)
-        if self._ragged and fed.tokens.device.type == "cpu":  # a device is not asked
-            longest = int(fed.valid.sum(-1).max())
+        if self._ragged and device.type == "cpu":  # a device is not asked
+            longest = proposal.filled()
             proposal, fed = proposal.first(longest), fed.first(longest + 1)
-        conditional, unconditional = self.target.forward(
-            fed.tokens, rows.count, self._cache, guided
-        )
+            tree = None if proposal.is_chain else tree_of(proposal.parents, device)
+        conditional, unconditional = self._logits(fed.tokens, guided, tree)
         laws = self.sampling.laws(conditional, unconditional, fed.place)
         own = conditional.softmax(-1) if self._asks_model else None
         accept = self._uniforms(fed.place[:, :-1])
@@ -117,7 +127,11 @@ class Session:
         verdict = self._rule.select(laws, proposal, self._residual, chance, self._geometry)
         token = self._following(verdict, fed.place)
         finished = rows.count >= self.target.length
-        rows.commit(proposal.tokens, proposal.valid, verdict.accepted, token, laws)
+        if tree is None:
+            rows.commit(proposal.tokens, proposal.valid, verdict.accepted, token, laws)
+        else:
+            cast("TreeTarget", self.target).keep(verdict.path, rows.count, self._cache)
+            rows.commit_path(proposal, verdict, token, laws)
         lengths = rows.lengths.clamp(max=window)
         if window > 1 or self._ragged:
             self._memory.observe(Round(laws, proposal, verdict, lengths, rows.count, rows.tokens))
@@ -125,6 +139,15 @@ class Session:
             following = self._length.following(lengths, verdict.accepted, self.window)
             # A finished row must not widen the window of the others.
             rows.lengths.copy_(torch.where(finished, 1, following))
+
+    def _logits(
+        self, tokens: Tensor, guided: bool, tree: Tree | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The target's logits after tokens [B, W] behind what stands."""
+        if tree is None:
+            return self.target.forward(tokens, self.rows.count, self._cache, guided)
+        target = cast("TreeTarget", self.target)
+        return target.forward(tokens, self.rows.count, self._cache, guided, tree)
 
     def _uniforms(self, place: Tensor) -> Tensor:
         """What decides the drafts at place [B, D]; under shared noise nobody reads it."""
@@ -142,5 +165,5 @@ class Session:
         if verdict.law is None:
             assert verdict.fresh is not None
             return verdict.fresh.gather(1, accepted).squeeze(-1)
-        uniform = self._next.gather(1, place.gather(1, accepted)).squeeze(-1)
+        uniform = self._next.gather(1, place[:, :1] + accepted).squeeze(-1)
         return draw(verdict.law, uniform)

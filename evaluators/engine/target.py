@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+
+from paretoken.evaluators.engine.tree import Tree
 
 
 class Target(Protocol):
@@ -45,3 +47,18 @@ class Target(Protocol):
         tokens: [B, W], positions: [B]. Returns conditional and (if guided) unconditional logits
         [B, W, V] in float32 or wider. Only positions up to a row's own are read.
         """
+
+
+@runtime_checkable
+class TreeTarget(Target, Protocol):
+    """A target that can look at a tree of tokens at once, and keep one path of it."""
+
+    def forward(
+        self, tokens: Tensor, positions: Tensor, cache: Any, guided: bool, tree: Tree | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """As a target's; a tree's tokens [B, W] stand at its depths behind positions [B], and see
+        their ancestors alone."""
+
+    def keep(self, path: Tensor, positions: Tensor, cache: Any) -> None:
+        """Move nodes path [B, levels] of the tree fed at positions [B] to where a chain would have
+        put them: the next window continues it."""

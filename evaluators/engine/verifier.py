@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -60,6 +60,10 @@ class Verifier(Component):
     # Whether the rule looks at the model's own law beside the one that tokens are drawn from: under
     # greedy decoding the latter is certain of one token, and says nothing of the others.
     asks_model = False
+    # The methods whose source decides the law.
+    decided_by = cast("tuple[str, ...]", ("select",))
+    # Whether it takes drafts side by side: none, those that are drawn independently, or any tree.
+    branches = "none"
     # Whether the uniforms of a slot are new in every round. A rule that looks past the first draft
     # it refuses has to ask for that: a uniform it has seen says something about the position.
     renews_chance = False

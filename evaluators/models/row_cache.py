@@ -2,7 +2,8 @@
 
 Keys and values lie in tensors of fixed size, and a window is written where each row stands. Rolling
 back is standing further left: what lies behind is not looked at, and written over later, so nothing
-is ever cropped. Layers that were never run hold nothing.
+is ever cropped. A tree lies slot by slot, and the path of it that stands is moved to where a chain
+would have been. Layers that were never run hold nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers.cache_utils import Cache
+
+from paretoken.evaluators.engine.tree import Tree
 
 
 class RowCache(Cache):  # type: ignore[misc]  # transformers is looked at without its types
@@ -40,6 +43,26 @@ class RowCache(Cache):  # type: ignore[misc]  # transformers is looked at withou
         hidden = keys > self._places.unsqueeze(-1)
         nothing = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
         return nothing.masked_fill(hidden, torch.finfo(dtype).min).unsqueeze(1)
+
+    def tree_mask(self, start: Tensor, tree: Tree, dtype: torch.dtype) -> Tensor:
+        """As `mask`, for slots of a tree whose pending token is at start [b]: of the tree, those on
+        the way are looked at."""
+        keys = torch.arange(self._length, device=start.device)
+        slot = keys - start.unsqueeze(-1)  # [b, length]
+        slots = tree.sees.shape[1]
+        on_the_way = tree.sees[:, slot.clamp(0, slots - 1)].transpose(0, 1)  # [b, W, length]
+        seen = (slot < 0).unsqueeze(1) | (on_the_way & (slot < slots).unsqueeze(1))
+        nothing = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
+        return nothing.masked_fill(~seen, torch.finfo(dtype).min).unsqueeze(1)
+
+    def move(self, first: Tensor, path: Tensor) -> None:
+        """Keys and values at first [B] + path [B, n] go to first, first + 1, … of their rows."""
+        rows = torch.arange(self._rows, device=path.device).unsqueeze(-1)
+        begin = first.unsqueeze(-1)
+        to = begin + torch.arange(path.shape[1], device=path.device)
+        for kept in self._kept.values():
+            for whole in kept:
+                whole[rows, :, to] = whole[rows, :, begin + path]
 
     def update(
         self, keys: Tensor, values: Tensor, layer_idx: int, *args: Any, **kwargs: Any

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from paretoken.evaluators.engine.tree import Tree
 from paretoken.evaluators.models.cropped_caches import CroppedCaches
 from paretoken.evaluators.models.row_cache import RowCache
 from paretoken.evaluators.models.text_target import TextTarget
@@ -60,12 +61,17 @@ class ShortenedTarget(TextTarget):
         return torch.cat(pending)
 
     def forward(
-        self, tokens: Tensor, positions: Tensor, cache: Any, guided: bool
+        self,
+        tokens: Tensor,
+        positions: Tensor,
+        cache: Any,
+        guided: bool,
+        tree: Tree | None = None,
     ) -> tuple[Tensor, None]:
-        steps = torch.arange(1, 1 + tokens.shape[1], device=self.device)
-        fed = (positions.unsqueeze(-1) + steps).clamp(max=self.length)
+        steps = torch.arange(tokens.shape[1], device=self.device) if tree is None else tree.depth
+        fed = (positions.unsqueeze(-1) + 1 + steps).clamp(max=self.length)
         self._gate.aim(self._kept[cache.prompts.unsqueeze(-1), fed])
-        return super().forward(tokens, positions, cache, guided)
+        return super().forward(tokens, positions, cache, guided, tree)
 
     def small(self) -> TextTarget:
         return self._whole.small()

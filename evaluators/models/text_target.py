@@ -16,13 +16,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from paretoken.evaluators.engine.tree import Tree
 from paretoken.evaluators.engine.trigrams import Trigrams
 from paretoken.evaluators.models.cropped_caches import CroppedCaches
 from paretoken.evaluators.models.likeness import likeness
 from paretoken.evaluators.models.row_cache import RowCache
 from paretoken.spaces.errors import BadInput, MeasurementFailed
 
-# Windows overhang the end of a sample by less than this.
+# Windows overhang the end of a sample by less than this, and so do trees.
 _OVERHANG = 128
 
 
@@ -103,12 +104,19 @@ class TextTarget:
         return CroppedCaches(batch, self.model.config, self.device)
 
     def forward(
-        self, tokens: Tensor, positions: Tensor, cache: RowCache | CroppedCaches, guided: bool
+        self,
+        tokens: Tensor,
+        positions: Tensor,
+        cache: RowCache | CroppedCaches,
+        guided: bool,
+        tree: Tree | None = None,
     ) -> tuple[Tensor, None]:
         """Logits [B, W, V] float32 (or wider) after tokens [B, W] fed at positions [B] on.
 
         In place of tokens there may be embeddings [B, W, D], which need not be any token's.
         """
+        if tree is not None:
+            return self._forward_tree(tokens, positions, cache, tree), None
         window = tokens.shape[1]
         start = cache.offset + positions
         if isinstance(cache, RowCache):
@@ -122,6 +130,25 @@ class TextTarget:
             each = zip(start.tolist(), torch.split(tokens, 1), strict=True)
             logits = torch.cat([self._run_row(i, at, w, cache) for i, (at, w) in enumerate(each)])
         return (logits if logits.dtype == torch.float64 else logits.float()), None
+
+    def _forward_tree(
+        self, tokens: Tensor, positions: Tensor, cache: RowCache | CroppedCaches, tree: Tree
+    ) -> Tensor:
+        _check_tree(cache, tree, type(self.model).__name__)
+        assert isinstance(cache, RowCache)
+        start = cache.offset + positions
+        end = tree.sees.shape[1]
+        places = start.unsqueeze(-1) + torch.arange(tree.first, end, device=self.device)
+        longest = int(start.max()) + end if self.device.type == "cpu" else cache.slots
+        cache.point(None, places, longest)
+        seen = start.unsqueeze(-1) + tree.depth
+        logits = self._run(tokens, seen, cache, cache.tree_mask(start, tree, self.dtype))
+        return logits if logits.dtype == torch.float64 else logits.float()
+
+    def keep(self, path: Tensor, positions: Tensor, cache: RowCache | CroppedCaches) -> None:
+        """Keys and values of nodes path [B, levels] go where a chain would have put them."""
+        assert isinstance(cache, RowCache)
+        cache.move(cache.offset + positions + 1, path)
 
     def _run(
         self, tokens: Tensor, places: Tensor, cache: Any, mask: Tensor | None, **more: Any
@@ -195,6 +222,20 @@ def _shallow(module: Any) -> Any:
     twin = copy.copy(module)
     twin._modules = dict(module._modules)
     return twin
+
+
+def _check_tree(cache: RowCache | CroppedCaches, tree: Tree, model: str) -> None:
+    nodes = tree.sees.shape[1] - 1
+    if isinstance(cache, CroppedCaches):
+        reason = f"{model} has layers that do not attend to all places, and cannot look at a tree"
+    elif nodes >= _OVERHANG:
+        reason = f"a tree of {nodes} drafts is too large: {_OVERHANG - 1} have room in the cache"
+    else:
+        return
+    raise MeasurementFailed(
+        "unsupported",
+        f"{reason}: draft less at a time (--set decoder.drafts=1, or a smaller decoder.window).",
+    )
 
 
 def _keeps_every_place(config: Any, slots: int) -> bool:

@@ -1,7 +1,8 @@
 """Everything paretoken can vary when a language model answers, greedily and without a second model.
 
 For a small draft model add `--option draft=PATH --set decoder.drafter=small_model`; for sampling in
-place of greedy decoding, `--set sampling.temperature=0.7`.
+place of greedy decoding, `--set sampling.temperature=0.7`, and for independent drafts then
+`--set decoder.choice=drawn --set decoder.verifier=k_seq`.
 """
 
 from __future__ import annotations
@@ -23,10 +24,13 @@ def text_decoding() -> Space:
         .narrow("shortened.drafter", ("none", "prompt_lookup"))
         .fix("shortened.verifier", "exact")
         .fix("shortened.length", "fixed")
+        .fix("shortened.drafts", 1)
+        # Drawn under a law that is certain, drafts side by side would all be one.
+        .fix("decoder.choice", "likeliest")
         .narrow("jacobi.init", ("random", "repeat_left", "law_left"))
         .narrow("jacobi.coupling", ("none", "gumbel"))
         .narrow("jacobi.window", (2, 4, 8, 16))
-        .narrow("speculative.verifier", ("exact", "typical", "top_beta", "lenient"))
+        .narrow("speculative.verifier", ("exact", "tree", "typical", "top_beta", "lenient"))
         .fix("decoder.residual", "exact")
         .fix("sampling.temperature", 0.0)
         .fix("sampling.top_k", 0)

@@ -15,6 +15,7 @@ def text_small() -> Space:
         .narrow("prompt_lookup.window", (5, 8, 11))
         .narrow("prompt_lookup.ngram", (1, 2, 3))
         .fix("prompt_lookup.which", "first")
+        .fix("prompt_lookup.drafts", 1)
         .narrow("aggressive.window", (9, 17))
         .fix("aggressive.ngram", 3)
         .narrow("decoder.verifier", ("exact", "top_beta"))

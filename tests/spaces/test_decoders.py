@@ -103,5 +103,5 @@ def test_the_preset_published_holds_each_for_images_once() -> None:
     trees = [decisions.tree(decisions.nth(i))["decoder"] for i in range(int(decisions.count))]
     assert trees == [named.tree for named in NAMED.values() if named.modality != "text"]
     assert {name for name, named in NAMED.items() if named.modality == "text"} == {
-        "prompt-lookup", "aggressive", "gad++", "typical",
+        "prompt-lookup", "aggressive", "gad++", "spectr", "typical",
     }  # fmt: skip

@@ -4,7 +4,9 @@
 Equivalences: without drafts the other parts are inert; shared noise verifies by equality and drops
 verifier and residual; the exact verifier has one residual; a verifier that only relaxes has
 matched = exact residual; a window of 2 leaves an adaptive length nothing to choose; a length rule
-that asks for the draft's law is inert where drafts have none.
+that asks for the draft's law is inert where drafts have none; a verifier that takes one chain makes
+others of a tree pointless, one that takes independent drafts those that are not; one chain makes
+verifiers of trees the exact one.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from paretoken.evaluators.components.lengths.fixed import Fixed
 from paretoken.evaluators.components.residuals.exact import Exact as ExactResidual
 from paretoken.evaluators.components.residuals.matched import Matched
 from paretoken.evaluators.components.verifiers.exact import Exact
+from paretoken.evaluators.engine.by_level import ByLevel
 from paretoken.evaluators.engine.drafter import Drafter
 from paretoken.evaluators.engine.length import Length
 from paretoken.evaluators.engine.verifier import PerToken, Residual, SharedNoise, Verifier
@@ -38,8 +41,15 @@ class Speculative(Component):
         """The verifier in force."""
         return SharedNoise() if self.drafter.shares_noise else self.verifier
 
+    @property
+    def drafting(self) -> Drafter:
+        """The drafter in force: with one chain of drafts where the verifier takes no more."""
+        drafter, branches = self.drafter, self.rule.branches
+        takes = branches == "any" or (branches == "independent" and drafter.independent)
+        return drafter if takes else drafter.alone()
+
     def simplified(self) -> Component:
-        drafter, verifier = self.drafter, self.verifier
+        drafter, verifier = self.drafting, self.verifier
         residual, length = self.residual, self.length
         if isinstance(drafter, NoDraft) and not isinstance(length, Fixed):
             length = Fixed()
@@ -49,16 +59,23 @@ class Speculative(Component):
             length = Fixed()
         if drafter.shares_noise and not isinstance(verifier, Exact):
             verifier = Exact()
-        if isinstance(verifier, Exact) and not isinstance(residual, ExactResidual):
+        if verifier.branches != "none" and drafter.nodes < drafter.most:
+            verifier = Exact()
+        if isinstance(verifier, Exact | ByLevel) and not isinstance(residual, ExactResidual):
             residual = ExactResidual()
         if isinstance(residual, Matched) and isinstance(verifier, PerToken):
             if verifier.relaxes_only:
                 residual = ExactResidual()
-        simpler = verifier, residual, length
-        if all(map(is_, simpler, (self.verifier, self.residual, self.length))):
+        simpler = drafter, verifier, residual, length
+        if all(map(is_, simpler, (self.drafter, self.verifier, self.residual, self.length))):
             return self  # building one anew takes longer than finding out
         simplest: Component = self.clone(
-            override={"verifier": verifier, "residual": residual, "length": length}
+            override={
+                "drafter": drafter,
+                "verifier": verifier,
+                "residual": residual,
+                "length": length,
+            }
         )
         return simplest
 

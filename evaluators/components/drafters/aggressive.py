@@ -50,7 +50,7 @@ class _Source(History):
             unique = undecided & (count == 1)
             after = torch.where(unique, found.long().argmax(-1) + 1, after)
             undecided = undecided & ~unique
-        return self.copied(after, end, drafts)
+        return self.copied(after.unsqueeze(-1), end, drafts)
 
 
 plugin = Aggressive

@@ -27,7 +27,7 @@ class EarlyLayers(ModelDrafter):
 
     def memory(self, shape: Shape) -> DraftMemory:
         first = range(min(int(self.layers), shape.target.layers))
-        return ModelDrafts(shape.target.with_layers(first), shape, self.most - 1)
+        return ModelDrafts(shape.target.with_layers(first), shape, self)
 
 
 plugin = EarlyLayers

@@ -29,7 +29,7 @@ class SkipLayers(ModelDrafter):
 
     def memory(self, shape: Shape) -> DraftMemory:
         kept = kept_layers(shape.target.layers, self.skipped, self.spread)
-        return ModelDrafts(shape.target.with_layers(kept), shape, self.most - 1)
+        return ModelDrafts(shape.target.with_layers(kept), shape, self)
 
 
 def kept_layers(layers: int, skipped: float, spread: str) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ class SmallModel(ModelDrafter):
     """Let a small model guess what the large one would say."""
 
     def memory(self, shape: Shape) -> DraftMemory:
-        return ModelDrafts(shape.target.small(), shape, self.most - 1)
+        return ModelDrafts(shape.target.small(), shape, self)
 
 
 plugin = SmallModel

@@ -52,8 +52,10 @@ class TextToy:
         return torch.zeros(batch, 2 + self.length + 64, dtype=torch.int64)
 
     def forward(
-        self, tokens: Tensor, positions: Tensor, cache: Tensor, guided: bool
+        self, tokens: Tensor, positions: Tensor, cache: Tensor, guided: bool, tree: Any = None
     ) -> tuple[Tensor, None]:
+        if tree is not None:
+            return self._forward_tree(tokens, positions, cache, tree), None
         place = positions.unsqueeze(1) + 1 + torch.arange(tokens.shape[1])
         cache.scatter_(1, place, tokens)
         assert (cache[:, :2] == torch.tensor([1, 0])).all()  # the prompt, read once
@@ -62,6 +64,22 @@ class TextToy:
             digit = cache[:, depth + 1].unsqueeze(1)
             index = torch.where(depth < place, index * self.vocabulary + digit, index)
         return self.logits[(place - 1).clamp(0, self.length - 1), index], None
+
+    def _forward_tree(self, tokens: Tensor, positions: Tensor, cache: Tensor, tree: Any) -> Tensor:
+        """Every node by itself: what stands, and then its ancestors alone."""
+        start = positions.unsqueeze(1) + 1
+        cache.scatter_(1, start + torch.arange(tree.first, tree.sees.shape[1]), tokens)
+        found = []
+        for sees, depth in zip(tree.sees, tree.depth.tolist(), strict=True):
+            way = cache.gather(1, start + sees.nonzero().T)  # the pending token first
+            line = cache.scatter(1, start + torch.arange(depth + 1), way)
+            found.append(self.forward(way[:, -1:], positions + depth, line, False)[0])
+        return torch.cat(found, 1)
+
+    def keep(self, path: Tensor, positions: Tensor, cache: Tensor) -> None:
+        first = positions.unsqueeze(1) + 2
+        moved = cache.gather(1, first + path)
+        cache.scatter_(1, first + torch.arange(path.shape[1]), moved)
 
     def trigrams(self) -> Trigrams:
         texts = [[1, 0, 2, 1, 0, 1, 2], [0, 2, 2, 1, 0, 0, 1, 1, 2, 0]]
