@@ -64,6 +64,10 @@ def run(
             help="Write what the engine does nearly, but not just, as it was measured.",
         ),
     ] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Let the engine itself, installed here, read it first."),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -136,6 +140,8 @@ def run(
             again = ["--to", to, *(["--by-batch"] if by_batch else [])]
             again += ["--allow-unverified"] if allow_unverified else []
             _refuse(refused, results, chosen, again, made, as_json)
+        if check:
+            _check(artefact, target)
         path = _written(artefact, out, target, force)
         try:
             opened.record_export(study, chosen.candidate_id, target, str(path))
@@ -156,6 +162,26 @@ def run(
     for note in artefact.notes:
         print(f"note: {note}")
     print(f"\nuse:\n{use}")
+
+
+def _check(artefact: Artefact, target: str) -> None:
+    """Let the engine read what is to be written; raises BadInput where it does not."""
+    from tempfile import TemporaryDirectory
+
+    from paretoken.spaces.errors import BadInput
+
+    readers = KINDS["readers"]
+    if target not in readers.names():
+        raise BadInput(
+            f"nothing here lets {target} read its own files, only {', '.join(readers.names())}: "
+            "leave out --check."
+        )
+    with TemporaryDirectory() as folder:
+        for name, text in artefact.files().items():
+            (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
+            (Path(folder) / name).write_text(text, encoding="utf-8")
+        readers.load(target)(Path(folder))
+    artefact.sidecar["export"]["checked"].append("engine")
 
 
 def _written(artefact: Artefact, out: Path | None, target: str, force: bool) -> Path:

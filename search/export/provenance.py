@@ -6,7 +6,6 @@ What it makes is a settings file: `paretoken generate` reads it, whatever else w
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +52,7 @@ def provenance(chosen: Chosen) -> dict[str, Any]:
             for name, found in trial.quantities.items()
             if math.isfinite(found.value)
         },
-        "against_plain": _differences(trial.quantities, chosen.plain),
+        "against_plain": _differences(chosen),
         "device": place.device if place else None,
         "software": place.software if place else None,
         "commit": place.commit if place else None,
@@ -74,12 +73,13 @@ def plain_quantity(found: Quantity) -> dict[str, Any]:
     }
 
 
-def _differences(own: Mapping[str, Quantity], plain: Trial | None) -> dict[str, Any]:
-    """How far each number is from plain decoding's, where the two compare."""
-    found = {}
-    for name, quantity in own.items():
-        other = None if plain is None else plain.quantities.get(name)
-        if other is None or other.comparable != quantity.comparable:
+def _differences(chosen: Chosen) -> dict[str, Any]:
+    """How far the study's objectives are from plain decoding's, where the two compare."""
+    found: dict[str, Any] = {}
+    for name in (objective.name for objective in chosen.study.objectives):
+        quantity = chosen.trial.quantities.get(name)
+        other = None if chosen.plain is None else chosen.plain.quantities.get(name)
+        if quantity is None or other is None or other.comparable != quantity.comparable:
             continue
         difference = quantity.value - other.value
         spread = math.hypot(quantity.spread, other.spread)

@@ -74,7 +74,7 @@ class Lantern(Exporter):
         }
 
     def use(self, asked: Asked, documents: Documents) -> str:
-        return f"python main.py generate_images $(cat FOLDER/{_FILE}) …"
+        return f"python main.py generate_images $(cat FOLDER/{_FILE}) MODEL_ARGUMENTS"
 
 
 plugin = Lantern()

@@ -50,7 +50,7 @@ class LlamaGen(Exporter):
         return {argument: path for argument, path in named.items() if path}
 
     def use(self, asked: Asked, documents: Documents) -> str:
-        return f"python3 autoregressive/sample/sample_c2i.py $(cat FOLDER/{_FILE}) …"
+        return f"python3 autoregressive/sample/sample_c2i.py $(cat FOLDER/{_FILE}) MODEL_ARGUMENTS"
 
 
 plugin = LlamaGen()

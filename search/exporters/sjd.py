@@ -50,7 +50,7 @@ class Sjd(Exporter):
     def use(self, asked: Asked, documents: Documents) -> str:
         return (
             f"edit get_jacobi_param_dict in test_llamagen.py to FOLDER/{_CONSTANTS}, then: "
-            f"python test_llamagen.py $(cat FOLDER/{_ARGUMENTS}) …"
+            f"python test_llamagen.py $(cat FOLDER/{_ARGUMENTS}) MODEL_ARGUMENTS"
         )
 
 

@@ -1,13 +1,15 @@
 """Hugging Face transformers: `generation_config.json`, and the assistant's beside it.
 
 Plain decoding, prompt lookup, early layers and a second model. The assistant is an argument of the
-call, and its lengths are read from its own configuration; early layers take them from the model's.
-Defaults that would draft otherwise than was measured (20 tokens, a threshold of 0.4) are always
-written out.
+call, and its lengths are read from its own configuration; early layers take them from the model's,
+but where the layers themselves are in that file, generate() drafts within its drafts: they are an
+argument of the call, too. Defaults that would draft otherwise than was measured (20 tokens, a
+threshold of 0.4) are always written out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from paretoken.search.export import text
@@ -48,8 +50,9 @@ class Transformers(Exporter):
                 "max_matching_ngram_size": asked.knob("drafter.ngram"),
             }
         elif drafter == "early_layers":
-            early = {"assistant_early_exit": asked.knob("drafter.layers")}
-            documents[_MODEL] |= early | self._lengths(asked)
+            documents[_MODEL] |= self._lengths(asked)
+            why = "the layers are an argument of generate(); in the file they would draft twice"
+            asked.note(Code.RUNTIME_ONLY, "drafter.layers", why)
         elif drafter == "small_model":
             documents[_ASSISTANT] = self._lengths(asked)
             asked.note(Code.RUNTIME_ONLY, "drafter", "the assistant is an argument of generate()")
@@ -92,6 +95,11 @@ class Transformers(Exporter):
                 asked.doubt("drafter.window", "transformers lets the length grow without a bound")
         return found
 
+    def request(self, asked: Asked) -> Mapping[str, Any]:
+        if asked.part("drafter") != "early_layers":
+            return {}
+        return {"assistant_early_exit": asked.knob("drafter.layers")}
+
     def use(self, asked: Asked, documents: Documents) -> str:
         lines = [
             "from transformers import AutoModelForCausalLM, GenerationConfig",
@@ -99,7 +107,7 @@ class Transformers(Exporter):
             'settings = GenerationConfig.from_pretrained("FOLDER")',
             "model.generation_config.update(**settings.to_diff_dict())",
         ]
-        more = ""
+        more = "".join(f", {name}={value}" for name, value in self.request(asked).items())
         if _ASSISTANT in documents:
             lines += [
                 f"assistant = AutoModelForCausalLM.from_pretrained({asked.option('draft', '')!r})",
@@ -107,7 +115,12 @@ class Transformers(Exporter):
                 "assistant.generation_config.update(**drafting.to_diff_dict())",
             ]
             more = ", assistant_model=assistant"
-        return "\n".join([*lines, f"model.generate(**inputs, max_new_tokens=…{more})"])
+        return "\n".join(
+            [
+                *lines,
+                f"model.generate(**inputs, max_new_tokens={asked.option('tokens', '128')}{more})",
+            ]
+        )
 
 
 def _model(asked: Asked) -> str:
