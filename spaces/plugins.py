@@ -94,6 +94,7 @@ KINDS: dict[str, Plugins] = {
     "extractors": Plugins("extractors", "paretoken.evaluators.metrics.extractors"),
     "algorithms": Plugins("algorithms", "paretoken.search.algorithms"),
     "exporters": Plugins("exporters", "paretoken.search.exporters"),
+    "readers": Plugins("readers", "paretoken.evaluators.readers"),
 }
 
 

@@ -111,6 +111,7 @@ class Workload(Protocol):
 class WorkloadPlugin(Protocol):
     """What a file in `evaluators/workloads/` offers as `plugin`."""
 
+    modality: str  # "image" or "text", as of a component
     space: str  # the preset searched where the user names none
 
     def open(self, **options: Any) -> Workload:

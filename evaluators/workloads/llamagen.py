@@ -23,6 +23,7 @@ _OPTIONS = "gpt, vq, reference, extractor, weights, side, device, samples and ba
 class LlamaGen:
     """An image model from the user's files, judged against the user's reference."""
 
+    modality = "image"
     space = "image-decoding"
 
     def open(

@@ -1,11 +1,13 @@
-"""`paretoken export`: write the chosen candidate for a target."""
+"""`paretoken export`: write the chosen candidate in the words of an engine."""
 
 from __future__ import annotations
 
 import json
+import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -19,7 +21,17 @@ from paretoken.search.cli.options import (
     Study,
     Where,
     write,
+    write_folder,
 )
+from paretoken.spaces.plugins import KINDS
+
+if TYPE_CHECKING:
+    from paretoken.search.export.artefact import Artefact
+    from paretoken.search.export.refusal import Refused
+    from paretoken.search.report.results import Results
+    from paretoken.spaces.records import Trial
+
+_TARGETS = ", ".join(name.replace("_", "-") for name in KINDS["exporters"].names())
 
 
 def run(
@@ -36,53 +48,186 @@ def run(
     ] = "",
     to: Annotated[
         str,
-        typer.Option("--to", metavar="TARGET", help="The target; 'plugins exporters' lists them."),
+        typer.Option("--to", metavar="ENGINE", help=f"Whom it is written for: {_TARGETS}."),
     ] = "json",
+    by_batch: Annotated[
+        bool,
+        typer.Option(
+            "--by-batch",
+            help="A draft length for each batch size, from all points measured of that family.",
+        ),
+    ] = False,
+    allow_unverified: Annotated[
+        bool,
+        typer.Option(
+            "--allow-unverified",
+            help="Write what the engine does nearly, but not just, as it was measured.",
+        ),
+    ] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Let the engine itself, installed here, read it first."),
+    ] = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="The file to write. [default: tuned.json]"),
+        typer.Option(
+            "--out",
+            metavar="FOLDER",
+            help="Where to write: a folder, for json a file. [default: tuned-ENGINE; tuned.json]",
+            show_default=False,
+        ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Overwrite the file if it exists.")
+        bool, typer.Option("--force", help="Overwrite what was exported there before.")
     ] = False,
     store: Store = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
-    """Write a candidate's settings, by default those of the best that meets --where.
+    """Write a candidate for an engine, by default the best that meets --where.
 
-    Beside the settings the file keeps the study, what was measured with its spread, the device,
-    the software and the date. It is written whole or not at all.
+    With it goes paretoken_export.json: the settings, the study, what was measured with its spread,
+    fingerprints, device, software and date, the version of the engine whose rules were followed,
+    and what to know about them. Everything is written, or nothing is.
+
+    What an engine cannot express is refused with a code and the reason (exit code 3), and the
+    nearest candidate on the front that it can express is named.
 
     \b
       paretoken export first --where 'fid <= 60 and speedup >= 2' --to json --out tuned.json
-      paretoken export first --candidate 3f9a1c --out tuned.json --force
+      paretoken export words --where 'agreement >= 0.98' --to vllm --out serving
+      paretoken export words --candidate 3f9a1c --to llama-cpp --allow-unverified
+      paretoken export words --to tensorrt-llm --by-batch
     """
     from datetime import UTC, datetime
 
     from paretoken.cache.store import Store as OpenStore
-    from paretoken.search.exporters import Chosen
+    from paretoken.search.export import schedule as table
+    from paretoken.search.export.artefact import make
+    from paretoken.search.export.provenance import Chosen
+    from paretoken.search.export.refusal import Refused
     from paretoken.search.report import results as judged
     from paretoken.spaces.errors import BadInput, Unreadable
-    from paretoken.spaces.plugins import KINDS
 
-    exporter = KINDS["exporters"].load(to)
+    target = to.replace("-", "_")
+    exporter = KINDS["exporters"].load(target)
     if candidate and (where or maximize or minimize):
         raise BadInput("--candidate names one already: leave out --where, --maximize, --minimize.")
-    path = out or Path(f"tuned{exporter.suffix}")
+    date = datetime.now(UTC).isoformat(timespec="seconds")
     with OpenStore.open(store, create=False) as opened:
         results = judged.read(opened, study, device=device)
         if candidate:
             chosen = judged.by_id(results, candidate)
         else:
             chosen = judged.choose(results, where, maximize, minimize)
-        date = datetime.now(UTC).isoformat(timespec="seconds")
-        text = exporter.render(Chosen(results.info, chosen, date))
-        write(path, text.encode(), force=force)
+        plain = next((trial for trial in results.done if trial.number == 0), None)
+
+        def made(trial: Trial) -> Artefact:
+            schedule = None
+            if by_batch:
+                speed = results.objectives[0].name
+                schedule = table.schedule(table.measured(trial, results.done, speed), speed)
+            found = tuple(opened.fingerprints(trial.candidate_id))
+            return make(
+                exporter,
+                Chosen(results.info, trial, date, plain, found),
+                unverified=allow_unverified,
+                schedule=schedule,
+            )
+
         try:
-            opened.record_export(study, chosen.candidate_id, to, str(path))
+            artefact = made(chosen)
+        except Refused as refused:
+            again = ["--to", to, *(["--by-batch"] if by_batch else [])]
+            again += ["--allow-unverified"] if allow_unverified else []
+            _refuse(refused, results, chosen, again, made, as_json)
+        if check:
+            _check(artefact, target)
+        path = _written(artefact, out, target, force)
+        try:
+            opened.record_export(study, chosen.candidate_id, target, str(path))
         except Unreadable as error:  # somebody else's store, say: the settings are written
             print(f"note: the store does not know of this export: {error}", file=sys.stderr)
+    use = artefact.use.replace("FOLDER", str(path))
     if as_json:
-        print(json.dumps({"out": str(path), **judged.as_json(chosen, results)}, allow_nan=False))
-    else:
-        print(f"wrote {path}: number {chosen.number}, {judged.told(chosen, results)}")
+        told = {
+            "out": str(path),
+            "engine": str(exporter.engine),
+            "notes": [note.plain() for note in artefact.notes],
+            "use": use,
+            **judged.as_json(chosen, results),
+        }
+        print(json.dumps(told, allow_nan=False))
+        return
+    print(f"wrote {path}: number {chosen.number}, {judged.told(chosen, results)}")
+    for note in artefact.notes:
+        print(f"note: {note}")
+    print(f"\nuse:\n{use}")
+
+
+def _check(artefact: Artefact, target: str) -> None:
+    """Let the engine read what is to be written; raises BadInput where it does not."""
+    from tempfile import TemporaryDirectory
+
+    from paretoken.spaces.errors import BadInput
+
+    readers = KINDS["readers"]
+    if target not in readers.names():
+        raise BadInput(
+            f"nothing here lets {target} read its own files, only {', '.join(readers.names())}: "
+            "leave out --check."
+        )
+    with TemporaryDirectory() as folder:
+        for name, text in artefact.files().items():
+            (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
+            (Path(folder) / name).write_text(text, encoding="utf-8")
+        readers.load(target)(Path(folder))
+    artefact.sidecar["export"]["checked"].append("engine")
+
+
+def _written(artefact: Artefact, out: Path | None, target: str, force: bool) -> Path:
+    """Where the artefact now is: settings alone are a file, all else is a folder."""
+    from paretoken.search.export.artefact import SIDECAR
+
+    files = artefact.files()
+    if set(files) == {SIDECAR}:
+        path = out or Path("tuned.json")
+        write(path, files[SIDECAR].encode(), force=force)
+        return path
+    path = out or Path(f"tuned-{target.replace('_', '-')}")
+    data = {name: text.encode() for name, text in files.items()}
+    write_folder(path, data, SIDECAR, force=force)
+    return path
+
+
+def _refuse(
+    refused: Refused,
+    results: Results,
+    chosen: Trial,
+    options: list[str],
+    made: Callable[[Trial], Artefact],
+    as_json: bool,
+) -> NoReturn:
+    """Tell what stands in the way, and the way out; raises Refused with both."""
+    from paretoken.search.export.nearest import nearest
+    from paretoken.search.report import results as judged
+
+    other = nearest(results, chosen, made)
+    command, way = "", "nothing on the front can be expressed there; --to json always can"
+    if other is not None:
+        short = other.candidate_id[:12]
+        command = shlex.join(
+            ["paretoken", "export", results.info.name, "--candidate", short, *options]
+        )
+        numbers = judged.told(other, results)
+        way = f"nearest on the front is number {other.number}, {numbers}:\n  {command}"
+    if as_json:
+        told = {
+            "engine": refused.engine,
+            "number": chosen.number,
+            "candidate": chosen.candidate_id,
+            "refused": [finding.plain() for finding in refused.findings],
+            "nearest": None if other is None else judged.as_json(other, results),
+            "command": command or None,
+        }
+        print(json.dumps(told, allow_nan=False))
+    raise refused.with_way(way)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -94,4 +96,30 @@ def write(path: Path, data: bytes, *, force: bool = True) -> None:
         beside.replace(path)
     except OSError as error:
         beside.unlink(missing_ok=True)
+        raise BadInput(f"cannot write {path}: {error.strerror or error}.") from error
+
+
+def write_folder(path: Path, files: Mapping[str, bytes], mark: str, *, force: bool) -> None:
+    """Write a whole folder or nothing; names may have folders in them.
+
+    mark: a file by which a folder is known to be one that was written here: others are never
+    replaced. Raises BadInput where something is in the way, or nothing can be written.
+    """
+    if path.exists() and not (path / mark).is_file():
+        raise BadInput(f"{path} exists already and is no export: choose another --out.")
+    if path.exists() and not force:
+        raise BadInput(f"{path} exists already: choose another --out, or overwrite with --force.")
+    beside, old = (path.with_name(f".{path.name}.{what}") for what in ("partial", "old"))
+    try:
+        for folder in (beside, old):  # of somebody who was interrupted
+            shutil.rmtree(folder, ignore_errors=True)
+        for name, data in files.items():
+            (beside / name).parent.mkdir(parents=True, exist_ok=True)
+            (beside / name).write_bytes(data)
+        if path.exists():
+            path.replace(old)
+        beside.replace(path)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        shutil.rmtree(beside, ignore_errors=True)
         raise BadInput(f"cannot write {path}: {error.strerror or error}.") from error

@@ -113,6 +113,12 @@ def fill(path: Path, study: str = "demo", more: int = 0) -> str:
     return url
 
 
+@pytest.fixture(name="add")
+def adding() -> Callable[..., str]:
+    """`add`, for studies of a test's own."""
+    return add
+
+
 @dataclass(frozen=True)
 class Ran:
     """What a command gave."""

@@ -35,6 +35,7 @@ class Toy:
     """fid is 50 plus the size of the groups, more with few samples; images/s is the window."""
 
     objectives = (Objective("images_per_s", "images/s", True, ""), Objective("fid", "", False, ""))
+    modality = "image"
     space = "fashion-small"
     samples = 10
 

@@ -19,6 +19,7 @@ REFERENCE, CALIBRATION = _HERE / "reference.safetensors", _HERE / "calibration.j
 class Fashion:
     """The embedded image model: nothing to download, quality measured out of the box."""
 
+    modality = "image"
     space = "image-decoding"
 
     def open(

@@ -25,6 +25,7 @@ _OPTIONS = "model, draft, prompts, corpus, tokens, device, samples and batch"
 class Text:
     """Language models, judged by themselves."""
 
+    modality = "text"
     space = "text-decoding"
 
     def open(
