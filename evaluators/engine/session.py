@@ -54,7 +54,7 @@ class Session:
         self._asks_model, self._ragged = self._rule.asks_model, decoder.drafter.ragged
         shape = Shape(
             batch, length, target.vocabulary, target.width, device, dtype,
-            target, sampling, self._length,
+            target, sampling, self._length, self._cache,
         )  # fmt: skip
         self._memory = decoder.drafter.memory(shape)
         self.rows = Rows(batch, length, self.window, device, target.ends)
