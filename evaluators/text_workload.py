@@ -17,6 +17,7 @@ from torch import Tensor
 from paretoken.evaluators.environment import environment
 from paretoken.evaluators.law import law_of
 from paretoken.evaluators.metrics.text import OBJECTIVES, Answer, check_repetition, quality
+from paretoken.evaluators.models.draft_head import DraftHead
 from paretoken.evaluators.models.weights import digest_of
 from paretoken.evaluators.recorded_rows import RecordedRows
 from paretoken.evaluators.runtime import at_batch, dtype_of, precision
@@ -52,12 +53,14 @@ class TextWorkload:
         batch: int | None,
         corpus: Path,
         draft: Any = None,
+        head: DraftHead | None = None,
     ) -> None:
         self._prompts, self._device, self._batch = tuple(prompts), device, batch
         self.samples = len(self._prompts)
         self._answering = Answering(
-            model, tokenizer, prompts, device=device, tokens=tokens, corpus=corpus, draft=draft
-        )
+            model, tokenizer, prompts, device=device, tokens=tokens, corpus=corpus, draft=draft,
+            head=head,
+        )  # fmt: skip
         self._identity = digest_of(model, *([] if draft is None else [draft]))
         contexts, ends = self._answering.contexts, self._answering.ends
         asked = (part for c in contexts for part in (c.tokens.tolist(), c.source))
@@ -109,6 +112,8 @@ class TextWorkload:
         drafting = {part: tree["decoder"][part] for part in ("drafter", "length")}
         if decoder.drafter.asks_corpus:
             drafting["corpus"] = self._answering.trigrams.digest
+        if decoder.drafter.asks_head:
+            drafting["head"] = self._answering.head_digest
         dtype = dtype_of(candidate, self._device)
         context = {
             **self.context(),

@@ -111,7 +111,8 @@ class Workload(Protocol):
 class WorkloadPlugin(Protocol):
     """What a file in `evaluators/workloads/` offers as `plugin`."""
 
-    space: str  # the preset searched where the user names none
+    def space_for(self, options: Mapping[str, Any]) -> str:
+        """The preset searched where the user names none."""
 
     def open(self, **options: Any) -> Workload:
         """Load model and data. options: device, samples, batch, and the workload's own."""

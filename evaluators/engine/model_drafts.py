@@ -1,7 +1,8 @@
-"""Drafts with laws of their own, and those of a language model: a smaller one, or part of the target.
+"""Drafts that have laws of their own, and those of a language model: a smaller one, or part of the
+target.
 
-Such a model keeps a cache of its own. A round begins by feeding the last two tokens that stand: if all
-drafts were kept, the last of them has not been fed yet, and otherwise feeding it again changes
+Such a model keeps a cache of its own. A round begins by feeding the last two tokens that stand: if
+all drafts were kept, the last of them has not been fed yet, and otherwise feeding it again changes
 nothing. So the cache holds what stands, however many drafts a row kept.
 Source: Leviathan, Kalman and Matias (2023, arXiv:2211.17192).
 """
@@ -67,7 +68,8 @@ class LawDrafts:
 
     def propose(self, drafts: int) -> Proposal:
         shape = self._shape
-        tokens, laws, valid = [], [], []
+        tokens: list[Tensor] = []
+        laws, valid = [], []
         goes = torch.ones(shape.batch, dtype=torch.bool, device=shape.device)
         for slot in range(drafts):
             logits = self.following(tokens[-1], slot) if slot else self.first()

@@ -138,15 +138,19 @@ def load_head(path: Path) -> DraftHead:
     return head.float().eval().requires_grad_(False)
 
 
-def check_fits(head: DraftHead, model: Any, path: Path) -> None:
-    """Raise BadInput where a head was trained for another model."""
+def load_for(model: Any, path: Path) -> DraftHead:
+    """The head of a file; raises BadInput where it was trained for another model."""
+    head = load_head(path)
     mine, other = HeadConfig.of(model), head.config
-    for what in ("width", "vocabulary", "model"):
-        asked, has = getattr(mine, what), getattr(other, what)
+    told = {
+        "width": "states of {} numbers", "vocabulary": "{} tokens", "model": "weights of digest {}"
+    }  # fmt: skip
+    for what, words in told.items():
+        has, asked = (words.format(getattr(one, what)) for one in (other, mine))
         if asked != has:
-            named = {"width": "states of width", "vocabulary": "a vocabulary of"}
             raise BadInput(
-                f"the draft head {path} is for {named.get(what, 'the model with digest')} {has}, "
-                f"and this model has {asked}: train one for it with "
-                "python -m paretoken.evaluators.workloads.text.train_head --model MODEL."
+                f"the draft head {path} was trained for a model with {has}, and this one has "
+                f"{asked}: train one with python -m "
+                "paretoken.evaluators.workloads.text.train_head --model MODEL."
             )
+    return head

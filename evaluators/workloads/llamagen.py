@@ -10,6 +10,7 @@ Source: Sun et al., "Autoregressive model beats diffusion" (2024, arXiv:2406.065
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ _OPTIONS = "gpt, vq, reference, extractor, weights, side, device, samples and ba
 class LlamaGen:
     """An image model from the user's files, judged against the user's reference."""
 
-    space = "image-decoding"
+    def space_for(self, options: Mapping[str, Any]) -> str:
+        return "image-decoding"
 
     def open(
         self,

@@ -35,7 +35,10 @@ class Toy:
     """fid is 50 plus the size of the groups, more with few samples; images/s is the window."""
 
     objectives = (Objective("images_per_s", "images/s", True, ""), Objective("fid", "", False, ""))
-    space = "fashion-small"
+
+    def space_for(self, options: Mapping[str, Any]) -> str:
+        return "fashion-small"
+
     samples = 10
 
     def open(self, **options: Any) -> Toy:

@@ -10,6 +10,7 @@ and edit (of code). Tri-grams are counted, on first use, in a small text of our 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,22 +20,26 @@ from paretoken.spaces.errors import BadInput, BadValue
 
 _HERE = Path(str(files("paretoken.evaluators.workloads.text")))
 PROMPTS, CORPUS = _HERE / "prompts.jsonl", _HERE / "corpus.txt"
+# Drafts for the embedded model; written by `train_head`, described by head.md.
+HEAD = _HERE / "head.safetensors"
 
 # By default: prompts judged and tokens of an answer, on a CPU and on a GPU.
 _SIZES = {"cpu": (12, 32), "cuda": (60, 128)}
-_OPTIONS = "model, draft, prompts, corpus, tokens, device, samples and batch"
+_OPTIONS = "model, draft, head, prompts, corpus, tokens, device, samples and batch"
 
 
 class Text:
     """Language models, judged by themselves."""
 
-    space = "text-decoding"
+    def space_for(self, options: Mapping[str, Any]) -> str:
+        return "text-decoding" if _head(options) is None else "text-with-head"
 
     def open(
         self,
         *,
         model: str | None = None,
         draft: str | None = None,
+        head: str | None = None,
         prompts: str | None = None,
         corpus: str | None = None,
         tokens: int | None = None,
@@ -45,8 +50,9 @@ class Text:
     ) -> Any:
         """model, draft: folders or names as Hugging Face's, or .gguf files. prompts: a JSONL file.
 
-        corpus: a text file that drafts are looked up in. tokens: of an answer at most. samples:
-        prompts that quality is judged on, the kinds in turn. batch: at which speed is measured.
+        head: a file that `train_head` wrote for the model. corpus: a text file that drafts are
+        looked up in. tokens: of an answer at most. samples: prompts that quality is judged on, the
+        kinds in turn. batch: at which speed is measured.
         """
         if unknown:
             raise BadInput(
@@ -59,7 +65,7 @@ class Text:
                 )
         # Imported here: listing workloads needs none of it.
         from paretoken.evaluators.environment import device_named
-        from paretoken.evaluators.models import language_model
+        from paretoken.evaluators.models import draft_head, language_model
         from paretoken.evaluators.text_prompts import in_turn, read_prompts
         from paretoken.evaluators.text_workload import TextWorkload
 
@@ -77,10 +83,19 @@ class Text:
         if draft is not None:
             second, other = language_model.load(draft)
             language_model.check_same_tokens(tokenizer, other)
+        trained = _head({"model": model, "head": head})
         return TextWorkload(
             loaded, tokenizer, wanted, device=chosen, tokens=length, batch=batch, draft=second,
+            head=trained and draft_head.load_for(loaded, trained),
             corpus=Path(corpus).expanduser() if corpus else CORPUS,
         )  # fmt: skip
+
+
+def _head(options: Mapping[str, Any]) -> Path | None:
+    """The file of a draft head: the user's, or the one that ships for the embedded model."""
+    if options.get("head") is not None:
+        return Path(options["head"]).expanduser()
+    return HEAD if options.get("model") is None and HEAD.is_file() else None
 
 
 plugin = Text()
