@@ -1,7 +1,8 @@
 """Everything paretoken can vary when a language model answers, greedily and without a second model.
 
-With a trained head it is the space `text-with-head`. For a small draft model add `--option draft=PATH --set decoder.drafter=small_model`; for sampling in
-place of greedy decoding, `--set sampling.temperature=0.7`.
+With a trained draft head it is the space `text-with-head`. For a small draft model add
+`--option draft=PATH --set decoder.drafter=small_model`; for sampling in place of greedy decoding,
+`--set sampling.temperature=0.7`.
 """
 
 from __future__ import annotations

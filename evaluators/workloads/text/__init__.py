@@ -32,7 +32,8 @@ class Text:
     """Language models, judged by themselves."""
 
     def space_for(self, options: Mapping[str, Any]) -> str:
-        return "text-decoding" if _head(options) is None else "text-with-head"
+        head = _head(options.get("model"), options.get("head"))
+        return "text-decoding" if head is None else "text-with-head"
 
     def open(
         self,
@@ -83,19 +84,19 @@ class Text:
         if draft is not None:
             second, other = language_model.load(draft)
             language_model.check_same_tokens(tokenizer, other)
-        trained = _head({"model": model, "head": head})
+        file = _head(model, head)
+        trained = None if file is None else draft_head.load_for(loaded, file)
         return TextWorkload(
             loaded, tokenizer, wanted, device=chosen, tokens=length, batch=batch, draft=second,
-            head=trained and draft_head.load_for(loaded, trained),
-            corpus=Path(corpus).expanduser() if corpus else CORPUS,
+            head=trained, corpus=Path(corpus).expanduser() if corpus else CORPUS,
         )  # fmt: skip
 
 
-def _head(options: Mapping[str, Any]) -> Path | None:
+def _head(model: str | None, head: str | None) -> Path | None:
     """The file of a draft head: the user's, or the one that ships for the embedded model."""
-    if options.get("head") is not None:
-        return Path(options["head"]).expanduser()
-    return HEAD if options.get("model") is None and HEAD.is_file() else None
+    if head is not None:
+        return Path(head).expanduser()
+    return HEAD if model is None and HEAD.is_file() else None
 
 
 plugin = Text()

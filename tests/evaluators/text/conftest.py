@@ -187,6 +187,16 @@ def tiny() -> Callable[..., TextTarget]:
     return tiny_target
 
 
+@pytest.fixture(scope="session")
+def three_tokens() -> TextTarget:
+    """A tiny model of three tokens with a random head: 81 answers of four tokens."""
+    model = tiny_model(vocab_size=3, eos_token_id=2, pad_token_id=2)
+    return TextTarget(
+        model, [Context(torch.tensor([0, 1, 2]), (0, 0))], length=4, ends=(),
+        device=torch.device("cpu"), dtype=torch.float64, head=random_head(model),
+    )  # fmt: skip
+
+
 def save(folder: Path, kind: str = "llama") -> Path:
     """A folder as Hugging Face's: a tiny model whose tokens are bytes, with its tokenizer."""
     import tokenizers
