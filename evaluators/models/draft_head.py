@@ -58,9 +58,9 @@ class DraftHead(nn.Module):
     def __init__(self, config: HeadConfig) -> None:
         super().__init__()
         self.config, width = config, config.width
-        self.state_norm, self.token_norm = _norm(width), _norm(width)
+        self.state_norm, self.token_norm = _Norm(width), _Norm(width)
         self.fuse = nn.Linear(2 * width, width, bias=False)
-        self.attention_norm, self.feed_norm, self.out_norm = (_norm(width) for _ in range(3))
+        self.attention_norm, self.feed_norm, self.out_norm = (_Norm(width) for _ in range(3))
         self.query_key_value = nn.Linear(width, 3 * width, bias=False)
         self.attended = nn.Linear(width, width, bias=False)
         self.gate_up = nn.Linear(width, 2 * config.inner, bias=False)
@@ -110,8 +110,14 @@ class DraftHead(nn.Module):
         return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
 
 
-def _norm(width: int) -> nn.RMSNorm:
-    return nn.RMSNorm(width, eps=1e-6)
+class _Norm(nn.RMSNorm):
+    """In the precision of its weight: a head in float32 may learn from states in less."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, eps=1e-6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.to(self.weight.dtype))
 
 
 def save_head(head: DraftHead, path: Path, **facts: float) -> None:

@@ -47,8 +47,8 @@ def law(three_tokens: TextTarget) -> dict[tuple[int, ...], float]:
 def test_sampled_answers_follow_the_exact_law(
     name: str, three_tokens: Any, law: Any, answer: Any, chi_square: Any
 ) -> None:
-    wanted = torch.zeros(4_000, dtype=torch.int64)
-    tokens, trace = answer(three_tokens, SAMPLED[name], wanted, batch=1000, temperature=1.0)
+    wanted = torch.zeros(2_500, dtype=torch.int64)
+    tokens, trace = answer(three_tokens, SAMPLED[name], wanted, batch=1250, temperature=1.0)
     assert chi_square(tokens, law) > LEVEL
     assert 0 < trace.acceptance_rate() < 1
 
@@ -57,8 +57,8 @@ def test_a_lossy_rule_is_told_apart_from_the_exact_law(
     three_tokens: Any, law: Any, answer: Any, chi_square: Any
 ) -> None:
     lossy = {"drafter": HEAD, "verifier": {"is": "verifiers/amplified", "factor": 2.0}}
-    wanted = torch.zeros(4_000, dtype=torch.int64)
-    tokens, _ = answer(three_tokens, lossy, wanted, batch=1000, temperature=1.0)
+    wanted = torch.zeros(2_500, dtype=torch.int64)
+    tokens, _ = answer(three_tokens, lossy, wanted, batch=1250, temperature=1.0)
     assert chi_square(tokens, law) < LEVEL
 
 
