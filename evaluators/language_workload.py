@@ -11,6 +11,7 @@ import xxhash
 from torch import Tensor
 
 from paretoken.evaluators.environment import environment
+from paretoken.evaluators.models.draft_head import DraftHead
 from paretoken.evaluators.models.weights import digest_of
 from paretoken.evaluators.recorded_rows import RecordedRows
 from paretoken.evaluators.runtime import dtype_of, precision
@@ -41,13 +42,14 @@ class LanguageWorkload:
         batch: int | None,
         corpus: Path,
         draft: Any = None,
+        head: DraftHead | None = None,
         chat: bool = True,
     ) -> None:
         self._prompts, self._device, self._batch = tuple(prompts), device, batch
         self.samples = len(self._prompts)
         self._answering = Answering(
             model, tokenizer, prompts, device=device, tokens=tokens, corpus=corpus, draft=draft,
-            chat=chat,
+            head=head, chat=chat,
         )  # fmt: skip
         self._identity = digest_of(model, *([] if draft is None else [draft]))
         contexts, ends = self._answering.contexts, self._answering.ends

@@ -18,9 +18,11 @@ from paretoken.evaluators.engine.geometry import Geometry
 from paretoken.evaluators.engine.ngrams import NGrams
 from paretoken.evaluators.engine.trigrams import Trigrams
 from paretoken.evaluators.models.corpus import ngrams_of, passages_of, trigrams_of
+from paretoken.evaluators.models.draft_head import DraftHead
 from paretoken.evaluators.models.language_model import contexts_of, ends_of
 from paretoken.evaluators.models.shortened_target import ShortenedTarget
 from paretoken.evaluators.models.text_target import TextTarget
+from paretoken.evaluators.models.weights import digest_of
 from paretoken.evaluators.runtime import dtype_of
 from paretoken.evaluators.text_judge import answer_of
 from paretoken.evaluators.text_prompts import Prompt
@@ -35,8 +37,8 @@ _ROWS_AT_ONCE = {"cpu": 4, "cuda": 32}
 
 class Answering:
     """model: in float32. tokens: of an answer at most. draft: a second model of the same tokens.
-    corpus: a text file, for drafts that are looked up and for calibration. chat: whether prompts
-    stand within the model's chat template.
+    head: one trained to draft for the model. corpus: a text file, for drafts that are looked up and
+    for calibration. chat: whether prompts stand within the model's chat template.
     """
 
     def __init__(
@@ -49,9 +51,11 @@ class Answering:
         tokens: int,
         corpus: Path,
         draft: Any = None,
+        head: DraftHead | None = None,
         chat: bool = True,
     ) -> None:
         self.model, self.tokenizer, self._draft = model.eval(), tokenizer, draft
+        self._head = head
         self.device, self.tokens, self._corpus = device, tokens, corpus
         self.contexts, self.ends = contexts_of(prompts, tokenizer, chat), ends_of(model, tokenizer)
         self._target: TextTarget | None = None
@@ -84,6 +88,11 @@ class Answering:
     @property
     def _vocabulary(self) -> int:
         return int(self.model.config.get_text_config().vocab_size)
+
+    @cached_property
+    def head_digest(self) -> str | None:
+        """The identity of the head, if there is one."""
+        return None if self._head is None else digest_of(self._head)
 
     def rows_for(self, answers: int) -> int:
         """How many rows so many answers are best written in, where nobody takes the time."""
@@ -141,7 +150,7 @@ class Answering:
             model_in(self.model), self.contexts, length=self.tokens, ends=self.ends,
             device=self.device, dtype=dtype, draft=model_in(self._draft),
             trigrams=lambda: self.trigrams,
-            passages=lambda: passages_of(self._corpus, self.tokenizer),
+            passages=lambda: passages_of(self._corpus, self.tokenizer), head=self._head,
         )  # fmt: skip
 
 

@@ -46,6 +46,8 @@ class TextWorkload(LanguageWorkload):
         drafting = {part: tree["decoder"][part] for part in ("drafter", "length")}
         if decoder.drafter.asks_corpus:
             drafting["corpus"] = self._answering.trigrams.digest
+        if decoder.drafter.asks_head:
+            drafting["head"] = self._answering.head_digest
         context = self._context_of(candidate)
         if tree["sampling"].get("top_k", 0) >= len(kept):
             context["sampling"] = tree["sampling"]  # the recorded tokens cannot tell such apart

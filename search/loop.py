@@ -192,7 +192,7 @@ def _new_study(plan: Plan, store: Store) -> StudyInfo:
         )
     plugin = KINDS["workloads"].load(plan.workload)
     KINDS["algorithms"].load(plan.algorithm)
-    space = load(plan.space or plugin.space)
+    space = load(plan.space or plugin.space_for(plan.options))
     for setting in plan.settings:
         space = space.narrow(*parse_setting(setting))
     if "batch" in plan.options:

@@ -111,8 +111,10 @@ class Workload(Protocol):
 class WorkloadPlugin(Protocol):
     """What a file in `evaluators/workloads/` offers as `plugin`."""
 
-    modality: str  # "image" or "text", as of a component
-    space: str  # the preset searched where the user names none
+    modality: str  # "image", "text" or "suggestions", as of a component
+
+    def space_for(self, options: Mapping[str, Any]) -> str:
+        """The preset searched where the user names none."""
 
     def open(self, **options: Any) -> Workload:
         """Load model and data. options: device, samples, batch, and the workload's own."""

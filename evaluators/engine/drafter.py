@@ -19,8 +19,9 @@ from paretoken.spaces.component import Component
 class Shape:
     """What a drafter's memory is for: B rows of N tokens over V values on a grid `width` wide.
 
-    target, sampling, stop: the model that checks the drafts, its sampling law and the length rule,
-    for drafters that look at the prompt, or draft with a model of their own.
+    target, sampling, stop, cache: the model that checks the drafts, its sampling law, the length
+    rule, and what the model remembers of the rows, for drafters that look at the prompt or at the
+    model's states, or draft with a model of their own.
     """
 
     batch: int
@@ -32,6 +33,7 @@ class Shape:
     target: Any = None
     sampling: Sampling | None = None
     stop: Length | None = None
+    cache: Any = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ class Drafter(Component):
 
     # Whether it looks tokens up in the target's corpus, which its drafts then depend on.
     asks_corpus = False
+    # Whether it drafts with the target's trained head.
+    asks_head = False
 
     @property
     def most(self) -> int:

@@ -56,7 +56,7 @@ class Session:
         self._asks_model, self._ragged = self._rule.asks_model, drafter.ragged
         shape = Shape(
             batch, length, target.vocabulary, target.width, device, dtype,
-            target, sampling, self._length,
+            target, sampling, self._length, self._cache,
         )  # fmt: skip
         if drafter.nodes >= self.window and not isinstance(target, TreeTarget):
             raise MeasurementFailed(

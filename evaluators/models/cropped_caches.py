@@ -19,11 +19,12 @@ from paretoken.spaces.errors import MeasurementFailed
 
 
 class CroppedCaches:
-    """B caches and how many tokens each has seen. offset: as in `RowCache`."""
+    """B caches and how many tokens each has seen. offset, states: as in `RowCache`."""
 
     def __init__(self, rows: int, config: Any, device: torch.device) -> None:
         self._config = config
         self.offset = torch.zeros(rows, dtype=torch.int64, device=device)
+        self.states: Tensor | None = None
         self._caches = [self._fresh() for _ in range(rows)]
         self._seen = [0] * rows
 

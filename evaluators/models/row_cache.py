@@ -20,13 +20,15 @@ from paretoken.evaluators.engine.tree import Tree
 class RowCache(Cache):  # type: ignore[misc]  # transformers is looked at without its types
     """Keys and values of B rows of up to `slots` tokens; `point` says where the next ones go.
 
-    offset: [B] int64, the place of each row's pending token before its first sample token.
+    offset: [B] int64, the place of each row's pending token before its first sample token. states:
+    [B, slots, D] of the same tokens, where somebody asked for them.
     """
 
     def __init__(self, rows: int, slots: int, device: torch.device) -> None:
         super().__init__(layers=[])
         self.slots = slots
         self.offset = torch.zeros(rows, dtype=torch.int64, device=device)
+        self.states: Tensor | None = None
         self._rows = rows
         self._reach = 0  # places that any forward looked at
         self._kept: dict[int, tuple[Tensor, Tensor]] = {}

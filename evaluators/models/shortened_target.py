@@ -15,6 +15,7 @@ from torch import Tensor
 
 from paretoken.evaluators.engine.tree import Tree
 from paretoken.evaluators.models.cropped_caches import CroppedCaches
+from paretoken.evaluators.models.draft_head import DraftHead
 from paretoken.evaluators.models.row_cache import RowCache
 from paretoken.evaluators.models.text_target import TextTarget
 from paretoken.spaces.errors import MeasurementFailed
@@ -75,6 +76,9 @@ class ShortenedTarget(TextTarget):
 
     def small(self) -> TextTarget:
         return self._whole.small()
+
+    def head(self) -> DraftHead:
+        return self._whole.head()
 
     def with_layers(self, kept: Any) -> TextTarget:
         return self._whole.with_layers(kept)

@@ -19,9 +19,12 @@ from torch import Tensor
 from paretoken.evaluators.engine.tree import Tree
 from paretoken.evaluators.engine.trigrams import Trigrams
 from paretoken.evaluators.models.cropped_caches import CroppedCaches
+from paretoken.evaluators.models.draft_head import DraftHead
 from paretoken.evaluators.models.likeness import likeness
 from paretoken.evaluators.models.row_cache import RowCache
 from paretoken.spaces.errors import BadInput, MeasurementFailed
+
+_Kept = tuple[Tensor, Tensor]  # states [B, slots, D], and the rows [b] of them that are fed
 
 # Windows overhang the end of a sample by less than this, and so do trees.
 _OVERHANG = 128
@@ -41,6 +44,7 @@ class TextTarget:
     contexts: prompt i is class i. length: tokens of an answer at most. ends: tokens that end one.
     draft: another model for the same tokens, that small drafts come from. trigrams: hands out the
     table of a corpus, that looked-up drafts come from; passages: some of its text in tokens.
+    head: drafts from this model's states.
     """
 
     modality: ClassVar[str] = "text"
@@ -57,8 +61,9 @@ class TextTarget:
         draft: Any = None,
         trigrams: Callable[[], Trigrams] = Trigrams.none,
         passages: Callable[[], list[Tensor]] = list,
+        head: DraftHead | None = None,
     ) -> None:
-        self.trigrams, self._passages = trigrams, passages
+        self.trigrams, self._passages, self._head = trigrams, passages, head
         self.model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
         self.contexts, self.length, self.ends = tuple(contexts), length, ends
         self.device, self.dtype, self._draft = device, dtype, draft
@@ -85,7 +90,8 @@ class TextTarget:
                 places = torch.arange(read.shape[1], device=self.device).unsqueeze(0)
                 at = torch.tensor([row], device=self.device)
                 cache.point(at, places, read.shape[1])
-                self._run(read, places, cache, cache.mask(self.dtype), **self._last_only)
+                kept = self._keeping(cache, at)
+                self._run(read, places, cache, cache.mask(self.dtype), kept, **self._last_only)
             else:
                 self._run_row(row, 0, read, cache, **self._last_only)
             pending.append(tokens[-1])
@@ -125,7 +131,9 @@ class TextTarget:
             if self.device.type == "cpu":  # reading the positions would stop a CUDA stream
                 longest = int(start.max()) + window
             cache.point(None, places, longest)
-            logits = self._run(tokens, places, cache, cache.mask(self.dtype))
+            every = torch.arange(len(tokens), device=self.device)
+            kept = self._keeping(cache, every)
+            logits = self._run(tokens, places, cache, cache.mask(self.dtype), kept)
         else:
             each = zip(start.tolist(), torch.split(tokens, 1), strict=True)
             logits = torch.cat([self._run_row(i, at, w, cache) for i, (at, w) in enumerate(each)])
@@ -142,7 +150,7 @@ class TextTarget:
         longest = int(start.max()) + end if self.device.type == "cpu" else cache.slots
         cache.point(None, places, longest)
         seen = start.unsqueeze(-1) + tree.depth
-        logits = self._run(tokens, seen, cache, cache.tree_mask(start, tree, self.dtype))
+        logits = self._run(tokens, seen, cache, cache.tree_mask(start, tree, self.dtype), None)
         return logits if logits.dtype == torch.float64 else logits.float()
 
     def keep(self, path: Tensor, positions: Tensor, cache: RowCache | CroppedCaches) -> None:
@@ -150,14 +158,40 @@ class TextTarget:
         assert isinstance(cache, RowCache)
         cache.move(cache.offset + positions + 1, path)
 
+    def keep_states(self, cache: RowCache | CroppedCaches) -> Tensor:
+        """From here on the states of all tokens that are fed, by place: [B, slots, D], in `cache`.
+
+        A state is what the output layer reads. Those of a row are right up to its position. Trees
+        keep none.
+        """
+        width = int(self.model.config.get_text_config().hidden_size)
+        shape = (len(cache.offset), self._slots, width)
+        cache.states = torch.zeros(shape, dtype=self.dtype, device=self.device)
+        return cache.states
+
+    def _keeping(self, cache: RowCache | CroppedCaches, rows: Tensor) -> _Kept | None:
+        return None if cache.states is None else (cache.states, rows)
+
     def _run(
-        self, tokens: Tensor, places: Tensor, cache: Any, mask: Tensor | None, **more: Any
+        self,
+        tokens: Tensor,
+        places: Tensor,
+        cache: Any,
+        mask: Tensor | None,
+        kept: _Kept | None,
+        **more: Any,
     ) -> Tensor:
+        """Logits; states go where `kept` says."""
         what = "inputs_embeds" if tokens.is_floating_point() else "input_ids"
+        if kept is not None:
+            more["output_hidden_states"] = True
         found = self.model(
             **{what: tokens}, position_ids=places, attention_mask=mask, use_cache=True,
             **{self._cache_name: cache}, **more,
         )  # fmt: skip
+        if kept is not None:
+            states, rows = kept
+            states[rows.unsqueeze(-1), places] = found.hidden_states[-1]
         logits: Tensor = found.logits
         return logits
 
@@ -166,7 +200,8 @@ class TextTarget:
     ) -> Tensor:
         places = torch.arange(start, start + tokens.shape[1], device=self.device).unsqueeze(0)
         cache = caches.at(row, start, tokens.shape[1])
-        return self._run(tokens, places, cache, None, **more)
+        kept = self._keeping(caches, torch.tensor([row], device=self.device))
+        return self._run(tokens, places, cache, None, kept, **more)
 
     def small(self) -> TextTarget:
         """The second model, on the same prompts; raises BadInput where there is none."""
@@ -176,6 +211,16 @@ class TextTarget:
                 "--option draft=PATH."
             )
         return self._with(self._draft)
+
+    def head(self) -> DraftHead:
+        """The trained head; fails a candidate where there is none."""
+        if self._head is None:
+            raise MeasurementFailed(
+                "unsupported",
+                "drafters/head needs a draft head that was trained for this model: name it with "
+                "--option head=FILE, or use another drafter.",
+            )
+        return self._head
 
     def with_layers(self, kept: Sequence[int]) -> TextTarget:
         """The same model with only some of its layers, in their order; the weights are shared."""

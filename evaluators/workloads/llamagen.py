@@ -10,6 +10,7 @@ Source: Sun et al., "Autoregressive model beats diffusion" (2024, arXiv:2406.065
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ class LlamaGen:
     """An image model from the user's files, judged against the user's reference."""
 
     modality = "image"
-    space = "image-decoding"
+
+    def space_for(self, options: Mapping[str, Any]) -> str:
+        return "image-decoding"
 
     def open(
         self,

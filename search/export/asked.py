@@ -14,6 +14,7 @@ from paretoken.spaces.records import StudyInfo, Trial
 _WHAT = {
     "drafter.aggressive": "drafts that copy the source of a prompt",
     "drafter.early_layers": "drafts from the first layers",
+    "drafter.head": "drafts of a trained head",
     "drafter.jacobi": "Jacobi drafts",
     "drafter.prompt_lookup": "drafts looked up in the text",
     "drafter.skip_layers": "drafts from the model with layers left out",

@@ -1,7 +1,8 @@
 """Everything paretoken can vary when a language model answers, greedily and without a second model.
 
-For a small draft model add `--option draft=PATH --set decoder.drafter=small_model`; for sampling in
-place of greedy decoding, `--set sampling.temperature=0.7`, and for independent drafts then
+With a trained draft head it is the space `text-with-head`. For a small draft model add
+`--option draft=PATH --set decoder.drafter=small_model`; for sampling in place of greedy decoding,
+`--set sampling.temperature=0.7`, and for independent drafts then
 `--set decoder.choice=drawn --set decoder.verifier=k_seq`.
 """
 
@@ -12,14 +13,14 @@ from paretoken.spaces.derive import derive
 from paretoken.spaces.space import Space
 
 # Plain decoding is measured by every study, so it is no choice here.
-_ALONE = ("prompt_lookup", "aggressive", "trigram", "early_layers", "skip_layers", "jacobi")
+ALONE = ("prompt_lookup", "aggressive", "trigram", "early_layers", "skip_layers", "jacobi")
 
 
-def text_decoding() -> Space:
+def text_decoding(drafters: tuple[str, ...] = ALONE) -> Space:
     """The derived space of a candidate for text, under greedy decoding and the default runtime."""
     return (
         Space(derive(Candidate, modality="text"))
-        .narrow("decoder.drafter", _ALONE)
+        .narrow("decoder.drafter", drafters)
         # A shortened model by itself, or with drafts that cost nothing: two losses are not mixed.
         .narrow("shortened.drafter", ("none", "prompt_lookup"))
         .fix("shortened.verifier", "exact")

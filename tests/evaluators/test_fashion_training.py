@@ -16,14 +16,13 @@ from torch import Tensor
 from paretoken.evaluators.models.checkpoint import load_tokenizer, load_transformer
 from paretoken.evaluators.models.llamagen import TransformerConfig
 from paretoken.evaluators.models.vq import TokenizerConfig
+from paretoken.evaluators.resumable import Average, OutOfTime, Run
 from paretoken.evaluators.workloads.fashion import (
     data,
-    resumable,
     tokenizer_training,
     train,
     transformer_training,
 )
-from paretoken.evaluators.workloads.fashion.resumable import Average, Run
 from paretoken.evaluators.workloads.fashion.views import VIEWS, seen
 from paretoken.spaces.errors import Unreadable
 
@@ -85,7 +84,7 @@ def test_stopping_anywhere_and_going_on_gives_the_same_weights(
 
     def pause(self: Run) -> None:
         self.save()
-        raise resumable.OutOfTime
+        raise OutOfTime
 
     monkeypatch.setattr(Run, "pause", pause)
     while not (broken / "transformer.safetensors").exists():

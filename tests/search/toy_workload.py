@@ -36,8 +36,10 @@ class Toy:
 
     objectives = (Objective("images_per_s", "images/s", True, ""), Objective("fid", "", False, ""))
     modality = "image"
-    space = "fashion-small"
     samples = 10
+
+    def space_for(self, options: Mapping[str, Any]) -> str:
+        return "fashion-small"
 
     def open(self, **options: Any) -> Toy:
         opened = Toy()

@@ -5,6 +5,7 @@ LlamaGen's architecture, small (7.6M parameters), trained by `train.py`; figures
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ class Fashion:
     """The embedded image model: nothing to download, quality measured out of the box."""
 
     modality = "image"
-    space = "image-decoding"
+
+    def space_for(self, options: Mapping[str, Any]) -> str:
+        return "image-decoding"
 
     def open(
         self,

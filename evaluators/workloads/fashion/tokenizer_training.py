@@ -18,8 +18,8 @@ from torch.nn import functional
 
 from paretoken.evaluators.metrics.psnr import psnr
 from paretoken.evaluators.models.vq import Tokenizer, TokenizerConfig, to_uint8
+from paretoken.evaluators.resumable import Average, Run, cosine, restore, snapshot
 from paretoken.evaluators.workloads.fashion.data import pixels
-from paretoken.evaluators.workloads.fashion.resumable import Average, Run, cosine, restore, snapshot
 from paretoken.evaluators.workloads.fashion.views import VIEWS, seen
 
 CONFIG = TokenizerConfig(

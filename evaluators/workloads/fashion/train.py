@@ -21,8 +21,8 @@ from safetensors.torch import load_file, save_file
 
 from paretoken.evaluators.models.llamagen import Transformer
 from paretoken.evaluators.models.vq import Tokenizer
+from paretoken.evaluators.resumable import OutOfTime, Run
 from paretoken.evaluators.workloads.fashion import data, tokenizer_training, transformer_training
-from paretoken.evaluators.workloads.fashion.resumable import OutOfTime, Run
 from paretoken.evaluators.workloads.fashion.views import VIEWS
 from paretoken.spaces.errors import BadInput, ParetokenError
 

@@ -16,8 +16,8 @@ from torch.nn import functional
 
 from paretoken.evaluators.models.llamagen import Transformer, TransformerConfig
 from paretoken.evaluators.models.vq import Tokenizer
+from paretoken.evaluators.resumable import Average, Run, cosine, restore, snapshot
 from paretoken.evaluators.workloads.fashion.data import CLASSES, pixels
-from paretoken.evaluators.workloads.fashion.resumable import Average, Run, cosine, restore, snapshot
 from paretoken.evaluators.workloads.fashion.views import VIEWS, seen
 
 CONFIG = TransformerConfig(

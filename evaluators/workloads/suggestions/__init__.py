@@ -11,6 +11,7 @@ our own unless `--option corpus=FILE` names another. Install with `pip install '
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,10 @@ _OPTIONS = "model, prompts, corpus, suggestions, tokens, chat, device, samples a
 class Suggestions:
     """Language models, and several continuations at once."""
 
-    space = "suggestions"
+    modality = "suggestions"
+
+    def space_for(self, options: Mapping[str, Any]) -> str:
+        return "suggestions"
 
     def open(
         self,

@@ -10,29 +10,36 @@ and edit (of code). Tri-grams are counted, on first use, in a small text of our 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 _HERE = Path(str(files("paretoken.evaluators.workloads.text")))
 PROMPTS, CORPUS = _HERE / "prompts.jsonl", _HERE / "corpus.txt"
+# Drafts for the embedded model; written by `train_head`, described by head.md.
+HEAD = _HERE / "head.safetensors"
 
 # By default: prompts judged and tokens of an answer, on a CPU and on a GPU.
 _SIZES = {"cpu": (12, 32), "cuda": (60, 128)}
-_OPTIONS = "model, draft, prompts, corpus, tokens, device, samples and batch"
+_OPTIONS = "model, draft, head, prompts, corpus, tokens, device, samples and batch"
 
 
 class Text:
     """Language models, judged by themselves."""
 
     modality = "text"
-    space = "text-decoding"
+
+    def space_for(self, options: Mapping[str, Any]) -> str:
+        head = _head(options.get("model"), options.get("head"))
+        return "text-decoding" if head is None else "text-with-head"
 
     def open(
         self,
         *,
         model: str | None = None,
         draft: str | None = None,
+        head: str | None = None,
         prompts: str | None = None,
         corpus: str | None = None,
         tokens: int | None = None,
@@ -43,8 +50,9 @@ class Text:
     ) -> Any:
         """model, draft: folders or names as Hugging Face's, or .gguf files. prompts: a JSONL file.
 
-        corpus: a text file that drafts are looked up in. tokens: of an answer at most. samples:
-        prompts that quality is judged on, the kinds in turn. batch: at which speed is measured.
+        head: a file that `train_head` wrote for the model. corpus: a text file that drafts are
+        looked up in. tokens: of an answer at most. samples: prompts that quality is judged on, the
+        kinds in turn. batch: at which speed is measured.
         """
         # Imported here: listing workloads needs none of it.
         from paretoken.evaluators.language_opening import check_options, open_language
@@ -54,18 +62,27 @@ class Text:
             model=model, prompts=Path(prompts).expanduser() if prompts else PROMPTS, tokens=tokens,
             device=device, samples=samples, usual=_SIZES,
         )  # fmt: skip
-        from paretoken.evaluators.models import language_model
+        from paretoken.evaluators.models import draft_head, language_model
         from paretoken.evaluators.text_workload import TextWorkload
 
         second = None
         if draft is not None:
             second, other = language_model.load(draft)
             language_model.check_same_tokens(opened.tokenizer, other)
+        file = _head(model, head)
+        trained = None if file is None else draft_head.load_for(opened.model, file)
         return TextWorkload(
             opened.model, opened.tokenizer, opened.prompts, device=opened.device,
-            tokens=opened.tokens, batch=batch, draft=second,
+            tokens=opened.tokens, batch=batch, draft=second, head=trained,
             corpus=Path(corpus).expanduser() if corpus else CORPUS,
         )  # fmt: skip
+
+
+def _head(model: str | None, head: str | None) -> Path | None:
+    """The file of a draft head: the user's, or the one that ships for the embedded model."""
+    if head is not None:
+        return Path(head).expanduser()
+    return HEAD if model is None and HEAD.is_file() else None
 
 
 plugin = Text()

@@ -16,6 +16,7 @@ from paretoken.evaluators.engine.decode import Decoding, Trace
 from paretoken.evaluators.engine.geometry import Geometry
 from paretoken.evaluators.engine.trigrams import Trigrams
 from paretoken.evaluators.models.cropped_caches import CroppedCaches
+from paretoken.evaluators.models.draft_head import DraftHead, HeadConfig
 from paretoken.evaluators.models.text_target import Context, TextTarget
 from paretoken.search.cli.main import main
 from paretoken.spaces.candidate import from_tree
@@ -170,18 +171,31 @@ def tiny_model(kind: str = "llama", seed: int = 0, **changed: Any) -> Any:
     return transformers.LlamaForCausalLM(transformers.LlamaConfig(**shape)).double().eval()
 
 
+def random_head(model: Any, seed: int = 0) -> DraftHead:
+    """A draft head that was never trained, and is sure of what it says."""
+    torch.manual_seed(seed)
+    head = DraftHead(HeadConfig.of(model))
+    head.initialise(torch.randn(99, head.config.width))
+    for parameter in head.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.3)
+    return head.eval().requires_grad_(False)
+
+
 def tiny_target(kind: str = "llama", length: int = 24, ends: tuple[int, ...] = ()) -> TextTarget:
-    """Three prompts of unequal length; a second model to draft with."""
+    """Three prompts of unequal length; a second model and a head to draft with."""
     generator = torch.Generator().manual_seed(1)
     contexts = [
         Context(torch.randint(0, 12, (size,), generator=generator), (2, size - 1))
         for size in (5, 9, 17)
     ]
     corpus = Trigrams.counted(13, torch.randint(0, 13, (9, 99), generator=generator).tolist())
+    model = tiny_model(kind)
     target = TextTarget(
-        tiny_model(kind), contexts, length=length, ends=ends, device=torch.device("cpu"),
+        model, contexts, length=length, ends=ends, device=torch.device("cpu"),
         dtype=torch.float64, draft=tiny_model(kind, seed=5, num_hidden_layers=1),
         trigrams=lambda: corpus, passages=lambda: [context.tokens for context in contexts],
+        head=random_head(model),
     )  # fmt: skip
     assert isinstance(target.allocate(1, False), CroppedCaches) == (kind == "mistral")
     return target
@@ -190,6 +204,16 @@ def tiny_target(kind: str = "llama", length: int = 24, ends: tuple[int, ...] = (
 @pytest.fixture
 def tiny() -> Callable[..., TextTarget]:
     return tiny_target
+
+
+@pytest.fixture(scope="session")
+def three_tokens() -> TextTarget:
+    """A tiny model of three tokens with a random head: 81 answers of four tokens."""
+    model = tiny_model(vocab_size=3, eos_token_id=2, pad_token_id=2)
+    return TextTarget(
+        model, [Context(torch.tensor([0, 1, 2]), (0, 0))], length=4, ends=(),
+        device=torch.device("cpu"), dtype=torch.float64, head=random_head(model),
+    )  # fmt: skip
 
 
 def save(folder: Path, kind: str = "llama") -> Path:

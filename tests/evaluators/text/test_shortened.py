@@ -67,7 +67,9 @@ def test_answers_are_those_of_a_model_without_a_cache(knobs: Any, tiny: Any, ans
         assert torch.equal(answer(short, {}, PROMPTS, batch=batch)[0], expected)
 
 
-@pytest.mark.parametrize("drafter", ["prompt_lookup", "small_model", "early_layers", "jacobi"])
+@pytest.mark.parametrize(
+    "drafter", ["prompt_lookup", "small_model", "early_layers", "head", "jacobi"]
+)
 def test_drafts_do_not_change_what_a_shortened_model_says(
     drafter: str, tiny: Any, answer: Any
 ) -> None:

@@ -27,6 +27,7 @@ def target(request: pytest.FixtureRequest, tiny: Any) -> TextTarget:
     return TextTarget(
         made.model, made.contexts, length=24, ends=(12,), device=torch.device("cuda"),
         dtype=torch.float32, draft=made.small().model, trigrams=made.trigrams,
+        head=made.head(),
     )  # fmt: skip
 
 
