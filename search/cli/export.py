@@ -212,7 +212,8 @@ def _refuse(
     from paretoken.search.report import results as judged
 
     other = nearest(results, chosen, made)
-    command, way = "", "nothing on the front can be expressed there; --to json always can"
+    other_way = "try without --by-batch" if "--by-batch" in options else "--to json always can"
+    command, way = "", f"nothing on the front can be expressed so; {other_way}"
     if other is not None:
         short = other.candidate_id[:12]
         command = shlex.join(

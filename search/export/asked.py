@@ -84,10 +84,7 @@ class Asked:
 
     def refuse(self, code: Code, knob: str, why: str, way: str = "", value: Any = None) -> None:
         """Something stands in the way. value: the knob's own where it is not named."""
-        found = self.knob(knob) if value is None else value
-        if isinstance(found, dict):
-            found = self.part(knob)
-        self.refusals.append(Finding(code, knob, found, why, way))
+        self.refusals.append(Finding(code, knob, self._value(knob, value), why, way))
 
     def doubt(self, knob: str, why: str) -> None:
         """What the engine does is only nearly what was measured."""
@@ -97,20 +94,19 @@ class Asked:
             way = "write it all the same with --allow-unverified"
             self.refuse(Code.UNVERIFIED_SEMANTICS, knob, why, way)
 
-    def note(self, code: Code, knob: str, why: str) -> None:
-        """Something to know about what is written."""
-        try:
-            value = self.knob(knob)
-            value = self.part(knob) if isinstance(value, dict) else value
-        except BadInput:
-            value = None
-        self.notes.append(Finding(code, knob, value, why))
+    def note(self, code: Code, knob: str, why: str, value: Any = None) -> None:
+        """Something to know about what is written. value: as in `refuse`."""
+        self.notes.append(Finding(code, knob, self._value(knob, value), why))
+
+    def _value(self, knob: str, given: Any) -> Any:
+        found = self.knob(knob) if given is None else given
+        return self.part(knob) if given is None and isinstance(found, dict) else found
 
     def among(self, path: str, known: Collection[str], engine: str) -> str:
         """Which component stands there, refused where it is none of those that the engine has."""
         name = self.part(path)
         if name not in known:
             what = _WHAT.get(f"{path}.{name}", f"the {path} {name}")
-            way = f"{engine} has {', '.join(sorted(known))}"
+            way = f"take a candidate with {path} {' or '.join(sorted(known))}"
             self.refuse(Code.NOT_EXPRESSIBLE, path, f"{engine} has no {what}", way)
         return name

@@ -18,6 +18,7 @@ def note_models(asked: Asked, script: str) -> None:
         Code.RUNTIME_ONLY, "workload",
         f"{script} loads models by arguments of its own, which have to fit the checkpoints: they "
         "are not in the file",
+        asked.study.workload,
     )  # fmt: skip
 
 

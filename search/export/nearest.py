@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from paretoken.search.export.refusal import Refused
 from paretoken.search.report.results import Results
+from paretoken.spaces.errors import BadInput
 from paretoken.spaces.objectives import Objective
 from paretoken.spaces.records import Trial
 
@@ -14,7 +15,7 @@ from paretoken.spaces.records import Trial
 def nearest(results: Results, refused: Trial, express: Callable[[Trial], object]) -> Trial | None:
     """The one nearest in the objectives, each measured by its range over the front; None without.
 
-    express: raises Refused for what cannot be expressed. Ties go to the faster one.
+    express: raises for what cannot be expressed. Ties go to the faster one.
     """
     front = [t for t in results.fastest_first(results.front) if t.number != refused.number]
     ranges = [_range(objective, [*front, refused]) for objective in results.objectives]
@@ -30,7 +31,7 @@ def nearest(results: Results, refused: Trial, express: Callable[[Trial], object]
     for trial in sorted(front, key=distance):
         try:
             express(trial)
-        except Refused:
+        except (Refused, BadInput):  # BadInput: no batch table of its family was measured
             continue
         return trial
     return None

@@ -30,13 +30,13 @@ class Sjd(Exporter):
                     Code.LOSSY_MISMATCH, "verifier", f"{name} accepts exactly",
                     f"{way}take a candidate with verifier == \"exact\"",
                 )  # fmt: skip
+            asked.note(
+                Code.RUNTIME_ONLY, "drafter.window",
+                "jacobi_loop_interval_r there is tokens of an image - max_num_new_tokens - 2",
+            )  # fmt: skip
         image.check_everywhere(asked, name)
         image.check_top_k(asked, name)
         image.note_models(asked, "test_llamagen.py")
-        asked.note(
-            Code.RUNTIME_ONLY, "drafter.window",
-            "jacobi_loop_interval_r there is tokens of an image - max_num_new_tokens - 2",
-        )  # fmt: skip
         return {
             _CONSTANTS: {**constants, "guidance_scale": asked.knob("sampling.cfg")},
             _ARGUMENTS: {

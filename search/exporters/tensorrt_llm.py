@@ -69,6 +69,7 @@ class TensorrtLlm(Exporter):
             asked.note(
                 Code.UNVERIFIED_SEMANTICS, "schedule",
                 f"above batch {last.last}, the largest measured, TensorRT-LLM drafts nothing",
+                schedule.told(),
             )  # fmt: skip
         return documents
 

@@ -78,8 +78,12 @@ class Vllm(Exporter):
         asked.note(
             Code.UNVERIFIED_SEMANTICS, "schedule",
             f"above batch {last.last}, the largest measured, vLLM goes on with {last.drafts}",
+            schedule.told(),
         )  # fmt: skip
-        asked.note(Code.SILENTLY_IGNORED, "schedule", "vLLM drops the table under data parallelism")
+        asked.note(
+            Code.SILENTLY_IGNORED, "schedule", "vLLM drops the table under data parallelism",
+            schedule.told(),
+        )  # fmt: skip
         return documents
 
     def crossed(self, documents: Documents) -> Iterator[Finding]:

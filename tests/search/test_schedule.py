@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from paretoken.cache.store import Store
 from paretoken.search.export.artefact import Artefact, make
 from paretoken.search.export.provenance import Chosen
 from paretoken.search.export.refusal import Code, Refused
@@ -15,7 +18,7 @@ from paretoken.search.export.schedule import Row, Schedule, measured, schedule
 from paretoken.spaces.errors import BadInput
 from paretoken.spaces.objectives import Objective
 from paretoken.spaces.plugins import KINDS
-from paretoken.spaces.records import Quantity, StudyInfo, Trial
+from paretoken.spaces.records import Environment, Measurement, Quantity, StudyInfo, Trial
 
 SPEED = "tokens_per_s"
 # Tokens a second, by hand: drafts pay off while the batch is small.
@@ -196,3 +199,29 @@ def test_tensorrt_wants_the_longest_first_and_nobody_wants_no_drafts_at_all() ->
         with pytest.raises(Refused) as caught:
             export(target, never)
         assert caught.value.codes == (Code.CROSS_FIELD,)
+
+
+def test_the_table_is_made_on_the_command_line_or_refused_with_a_way_out(
+    cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plain decoding is on the front, too, and has no table: it is no way out, and no failure."""
+    monkeypatch.chdir(tmp_path)
+    url = f"sqlite:///{tmp_path / 'batches.db'}"
+    monkeypatch.setenv("PARETOKEN_STORE", url)
+    objectives = (Objective(SPEED, "tokens/s", True, ""), Objective("nll", "nats", False, ""))
+    place = Environment("cpu Test", "torch 2")
+    with Store.open(url) as store:
+        store.create_study(StudyInfo("b", "text", "grid", 0, {}, objectives, {}, ""))
+        for one in trials(TABLE):
+            identity = store.propose("b", one.number, dict(one.tree), ())
+            likely = Quantity("nll", 1.0 + (one.number == 0) * -0.5, 0.0, 5, "nats", False)
+            quality = Measurement("quality", f"q{one.number}", (likely,), place, 0, 1.0)
+            speed = Measurement("speed", f"s{one.number}", (one.quantities[SPEED],), place, 0, 1.0)
+            classes = [store.observe(identity, m)[0].id for m in (quality, speed)]
+            store.finish("b", one.number, classes[0], classes[1], {})
+    where = ("--where", 'drafter == "prompt_lookup"', "--by-batch")
+    assert cli("export", "b", "--to", "vllm", *where).code == 0
+    drafting = yaml.safe_load(Path("tuned-vllm/vllm.yaml").read_text())["speculative-config"]
+    assert drafting["num_speculative_tokens_per_batch_size"] == [[1, 5, 4], [6, 12, 2], [13, 16, 0]]
+    ran = cli("export", "b", "--to", "transformers", *where)
+    assert ran.code == 3 and "try without --by-batch" in ran.err
