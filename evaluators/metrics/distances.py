@@ -1,8 +1,8 @@
 """FID, KID, ISC, precision and recall of one set of features, with torch-fidelity's definitions.
 
-Its functions on features are called, never its cache: that one is keyed by names alone and returns
-old numbers when the content behind a name changes. FID and KID, which it computes on the CPU only,
-are in `frechet` and `kernel_distance` and tested against it.
+Its function for ISC is called, never its cache: that one is keyed by names alone and returns old
+numbers when the content behind a name changes. What it computes on the CPU only is in `frechet`,
+`kernel_distance` and `manifold`, and tested against it.
 
 Sources: ISC, Salimans et al. (arXiv:1606.03498); precision and recall, Kynkäänniemi et al.
 (arXiv:1904.06991).
@@ -16,15 +16,11 @@ from torch_fidelity.metric_isc import (  # type: ignore[import-untyped]
     KEY_METRIC_ISC_MEAN,
     isc_features_to_metric,
 )
-from torch_fidelity.metric_prc import (  # type: ignore[import-untyped]
-    KEY_METRIC_PRECISION,
-    KEY_METRIC_RECALL,
-    prc_features_to_metric,
-)
 
 from paretoken.evaluators.metrics.features import Features
 from paretoken.evaluators.metrics.frechet import frechet_distance
 from paretoken.evaluators.metrics.kernel_distance import kernel_distance
+from paretoken.evaluators.metrics.manifold import inside, radii
 from paretoken.evaluators.metrics.reference import Reference
 from paretoken.spaces.errors import BadInput, MeasurementFailed
 
@@ -45,7 +41,8 @@ def distances(features: Features, reference: Reference) -> dict[str, float]:
     Raises BadInput where extractors differ or N is below 20, MeasurementFailed where a metric has
     no finite value.
     """
-    n, rows = len(features), reference.on(features.pool.device).rows
+    n, seen = len(features), reference.on(features.pool.device)
+    rows = seen.rows
     if features.extractor != reference.extractor:
         raise BadInput(
             f"features and reference must come from one extractor, got {features.extractor} and "
@@ -64,16 +61,14 @@ def distances(features: Features, reference: Reference) -> dict[str, float]:
         size=min(min(n, len(rows)) // 2, KID_LARGEST_SUBSET),
         seed=SEED,
     )
-    isc = isc_features_to_metric(
-        features.logits.cpu(), splits=ISC_SPLITS, shuffle=True, rng_seed=SEED
-    )
-    prc = prc_features_to_metric(pool, rows[:n], save_cpu_ram=True, verbose=False)
+    isc = isc_features_to_metric(features.logits, splits=ISC_SPLITS, shuffle=True, rng_seed=SEED)
+    real = rows[:n]
     values = {
         "fid": frechet_distance(features.pool, reference),
         "kid": kid,
         "isc": isc[KEY_METRIC_ISC_MEAN],
-        "precision": prc[KEY_METRIC_PRECISION],
-        "recall": prc[KEY_METRIC_RECALL],
+        "precision": inside(pool, real, seen.radii(n)),
+        "recall": inside(real, pool, radii(pool)),
     }
     for name, value in values.items():
         if not math.isfinite(value):

@@ -26,6 +26,7 @@ from torch_fidelity.metric_fid import (  # type: ignore[import-untyped]
 
 from paretoken.evaluators.metrics.extractors import Extractor
 from paretoken.evaluators.metrics.features import Features, extract
+from paretoken.evaluators.metrics.manifold import radii
 from paretoken.spaces.errors import BadInput, Unreadable
 
 FORMAT = "paretoken-reference/1"
@@ -47,6 +48,17 @@ class Seen:
         values, vectors = torch.linalg.eigh(self.covariance)
         root: Tensor = (vectors * values.clamp_min(0.0).sqrt()) @ vectors.T
         return root
+
+    def radii(self, n: int) -> Tensor:
+        """Those of the manifold of the first n rows, [n] (see `manifold`); the last are kept."""
+        if n not in self._radii:
+            self._radii.clear()
+            self._radii[n] = radii(self.rows[:n])
+        return self._radii[n]
+
+    @cached_property
+    def _radii(self) -> dict[int, Tensor]:
+        return {}
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,7 @@ from torch_fidelity.metric_fid import (
     fid_statistics_to_metric,
 )
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
+from torch_fidelity.metric_prc import prc_features_to_metric
 
 from paretoken.evaluators.metrics.comparable import MetricKey
 from paretoken.evaluators.metrics.distances import KID_SUBSETS, METRICS, SEED, distances
@@ -84,6 +85,24 @@ def test_kid_is_zero_within_its_spread_and_far_from_it_when_shifted() -> None:
     # own draw, which all sets share: 800 rows against 8 sets of 100 add one more error's width.
     assert abs(same.mean) < 4 * math.sqrt(2) * same.std / math.sqrt(8)
     assert moved.mean > 10 * same.std  # negative control
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.4])
+def test_precision_and_recall_are_those_of_torch_fidelity(
+    shift: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("paretoken.evaluators.metrics.manifold._ROWS_AT_ONCE", 64)
+    reference = Reference.of_features(gaussian(300, seed=21))
+    features = gaussian(200, seed=22, shift=shift)
+    theirs = prc_features_to_metric(
+        features.pool.double(), reference.on(torch.device("cpu")).rows[:200],
+        save_cpu_ram=False, verbose=False,
+    )  # fmt: skip
+    ours = distances(features, reference)
+    # Shares of 200 images; theirs are means of float32.
+    assert ours["precision"] == pytest.approx(theirs["precision"], abs=1e-6)
+    assert ours["recall"] == pytest.approx(theirs["recall"], abs=1e-6)
+    assert 0.0 < ours["precision"] != ours["recall"]
 
 
 def test_precision_and_recall_fall_apart_for_distant_samples() -> None:
