@@ -150,7 +150,7 @@ class TextTarget:
         longest = int(start.max()) + end if self.device.type == "cpu" else cache.slots
         cache.point(None, places, longest)
         seen = start.unsqueeze(-1) + tree.depth
-        logits = self._run(tokens, seen, cache, cache.tree_mask(start, tree, self.dtype), None)
+        logits = self._run(tokens, seen, cache, cache.tree_mask(start, tree, self.dtype))
         return logits if logits.dtype == torch.float64 else logits.float()
 
     def keep(self, path: Tensor, positions: Tensor, cache: RowCache | CroppedCaches) -> None:
@@ -178,7 +178,7 @@ class TextTarget:
         places: Tensor,
         cache: Any,
         mask: Tensor | None,
-        kept: _Kept | None,
+        kept: _Kept | None = None,
         **more: Any,
     ) -> Tensor:
         """Logits; states go where `kept` says."""

@@ -150,13 +150,16 @@ class Table:
 class Replayed:
     """The workload. spent: the seconds of all measurements given back so far."""
 
-    space = "image-decoding"
+    modality = "image"
 
     def __init__(self, table: Table) -> None:
         self._table = table
         self.objectives, self.samples = table.objectives, table.rungs[-1]
         self.environment = table.environment
         self.spent = 0.0
+
+    def space_for(self, options: Mapping[str, Any]) -> str:
+        return "image-decoding"
 
     def open(self, **options: Any) -> Replayed:
         return self
