@@ -30,8 +30,13 @@ class CroppedCaches:
 
     def _fresh(self) -> Any:
         cache = DynamicCache(config=self._config)
-        if hasattr(cache, "activate_past_recording"):
-            cache.activate_past_recording()
+        if not hasattr(cache, "activate_past_recording"):
+            raise MeasurementFailed(
+                "unsupported",
+                "before transformers 5.23 models with sliding windows or recurrent layers cannot "
+                "be rolled back: upgrade with pip install -U transformers.",
+            )
+        cache.activate_past_recording()
         return cache
 
     def at(self, row: int, place: int, window: int) -> Any:

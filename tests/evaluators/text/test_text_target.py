@@ -63,3 +63,14 @@ def test_what_cannot_be_is_said(tiny: Any) -> None:
     target._draft = None
     with pytest.raises(BadInput, match="--option draft=PATH"):
         target.small()
+
+
+def test_an_older_transformers_is_told_for_models_that_it_cannot_roll_back(
+    tiny: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tiny("mistral")
+    monkeypatch.setattr(
+        "paretoken.evaluators.models.cropped_caches.DynamicCache", lambda config: object()
+    )
+    with pytest.raises(MeasurementFailed, match=r"unsupported: before transformers 5\.23.*upgrade"):
+        target.allocate(1, False)
