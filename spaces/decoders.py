@@ -132,7 +132,7 @@ NAMED: dict[str, Named] = {
         modality="text",
     ),
     "spectr": Named(
-        "SpecTr: 8 independent drafts of 4 tokens, one chosen by k-SEQ; needs a small model.",
+        "SpecTr: 8 drafts of 4 tokens by a small model, one taken by k-SEQ; lossless.",
         "Sun et al. (NeurIPS 2023, arXiv:2310.15141), K = 8 and L = 4",
         _loop(
             {"is": "drafters/small_model", "window": 5, "drafts": 8, "choice": "drawn"}, "k_seq"
