@@ -14,6 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +250,8 @@ def driver(cluster: None, toys: Path, tmp_path: Path) -> Callable[..., subproces
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            # A shell starts what it puts into the background with Ctrl-C ignored, tests too.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
 
     return start
@@ -298,7 +301,7 @@ def test_ctrl_c_stops_the_workers_and_says_how_to_go_on(
 ) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
     stopped = driver(url)
-    wait_for(lambda: len(noted(tmp_path)) >= 4, 60, "the first measurements")
+    wait_for(lambda: len(noted(tmp_path)) >= 8, 60, "the first measurements")
     os.killpg(stopped.pid, signal.SIGINT)
     told, errors = stopped.communicate(timeout=20)
     assert stopped.returncode == 130, told + errors
