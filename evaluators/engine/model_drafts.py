@@ -12,7 +12,7 @@ arXiv:2310.15141).
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
@@ -44,7 +44,7 @@ class ModelDrafter(Several):
         return bool(self.choice == "drawn")
 
 
-class LawDrafts:
+class LawDrafts(ABC):
     """Chains of drafts, level by level, from a law of the drafter's own under the target's sampling
     rule: drawn from it, or the likeliest.
 

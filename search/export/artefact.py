@@ -90,7 +90,7 @@ def _check_modality(exporter: Exporter, asked: Asked) -> None:
         return
     found = KINDS["workloads"].load(asked.study.workload).modality
     if found != wanted:
-        serves = {"text": "language models", "image": "models of images"}[wanted]
+        serves = {"text": "answers of language models", "image": "models of images"}[wanted]
         asked.refuse(
             Code.NOT_EXPRESSIBLE, "workload", f"{exporter.engine.name} is for {serves}",
             "paretoken plugins exporters lists the others", value=asked.study.workload,

@@ -5,8 +5,8 @@
 
 For each kind of prompt: tokens a second after reading the prompt, and tokens for a forward. All
 decoders here are lossless: their answers are compared with plain decoding's. `transformers` rows
-read the prompt within the time measured, as `generate` does, and the plain row of each side says
-how much that is; forwards are counted by a hook.
+read the prompt within the time measured, as `generate` does; the last column counts that for both.
+Forwards are counted by a hook.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ def main() -> None:
         dtype=getattr(torch, asked.dtype),
     )  # fmt: skip
     print(environment(device), flush=True)
-    # kind -> [tokens, seconds, forwards]
+    # kind -> [tokens, seconds, forwards, seconds with reading]
     rows: dict[str, dict[str, list[float]]] = {}
     plain: list[torch.Tensor] = []
     for name, decoder in OURS.items():
-        found = rows.setdefault(name, defaultdict(lambda: [0.0, 0.0, 0.0]))
+        found = rows.setdefault(name, defaultdict(lambda: [0.0] * 4))
         same = 0
         decoding = _decoding(target, decoder)
         decoding.run(torch.tensor([0]))
@@ -71,24 +71,28 @@ def main() -> None:
             if name == "plain":
                 plain.append(answer)
             same += torch.equal(answer, plain[i])
-            seconds = trace.seconds - float(trace.begun.sum())
-            _add(found, prompt.kind, len(answer), seconds, int(trace.forwards[0]))
+            writing = trace.seconds - float(trace.begun.sum())
+            forwards = int(trace.forwards[0])
+            _add(found, prompt.kind, len(answer), writing, forwards, trace.seconds)
         print(f"{name}: {same} of {len(prompts)} answers as plain", flush=True)
     for name, settings in THEIRS.items():
-        found = rows.setdefault(name, defaultdict(lambda: [0.0, 0.0, 0.0]))
+        found = rows.setdefault(name, defaultdict(lambda: [0.0] * 4))
         same = 0
         for i, prompt in enumerate(prompts):
             answer, seconds, forwards = _generated(target, i, asked.tokens, settings)
             same += torch.equal(answer, plain[i])
-            _add(found, prompt.kind, len(answer), seconds, forwards)
+            _add(found, prompt.kind, len(answer), seconds, forwards, seconds)
         print(f"{name}: {same} of {len(prompts)} answers as plain", flush=True)
     kinds = list(dict.fromkeys(prompt.kind for prompt in prompts))
-    print("\n| tokens/s, tokens/forward | " + " | ".join([*kinds, "all"]) + " |")
-    print("|---|" + "---|" * (len(kinds) + 1))
+    print(
+        "\n| tokens/s, tokens/forward | " + " | ".join([*kinds, "all", "all, reading too"]) + " |"
+    )
+    print("|---|" + "---|" * (len(kinds) + 2))
     for name, found in rows.items():
         cells = [found[kind] for kind in kinds]
         cells.append([sum(part) for part in zip(*cells, strict=True)])
-        told = [f"{t / s:.1f}, {t / f:.2f}" for t, s, f in cells]
+        told = [f"{t / s:.1f}, {t / f:.2f}" for t, s, f, _ in cells]
+        told.append(f"{cells[-1][0] / cells[-1][3]:.1f}")
         print(f"| {name} | " + " | ".join(told) + " |")
 
 
@@ -105,8 +109,8 @@ def _decoding(target: TextTarget, decoder: dict[str, Any]) -> Decoding:
     )  # fmt: skip
 
 
-def _add(found: Any, kind: str, tokens: int, seconds: float, forwards: int) -> None:
-    for place, value in enumerate((tokens, seconds, forwards)):
+def _add(found: Any, kind: str, *values: float) -> None:
+    for place, value in enumerate(values):
         found[kind][place] += value
 
 

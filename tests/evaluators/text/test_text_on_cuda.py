@@ -51,6 +51,32 @@ def answers(
     return decoding.run(torch.arange(7) % 3)  # more than fit: rows are filled again
 
 
+TREES = {
+    "lookups": ({"is": "drafters/prompt_lookup", "drafts": 3, "ngram": 1}, "tree"),
+    "likeliest": ({"is": "drafters/skip_layers", "drafts": 3, "choice": "likeliest"}, "tree"),
+    "drawn": ({"is": "drafters/small_model", "drafts": 3, "choice": "drawn"}, "k_seq"),
+}
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("kind", TREES)
+def test_capture_changes_no_token_of_trees(tiny: Any, kind: str, temperature: float) -> None:
+    made = tiny("llama")
+    target = TextTarget(
+        made.model, made.contexts, length=24, ends=(12,), device=torch.device("cuda"),
+        dtype=torch.float32, draft=made.small().model,
+    )  # fmt: skip
+    drafter, verifier = TREES[kind]
+    decoder = {"drafter": {**drafter, "window": 4}, "verifier": {"is": f"verifiers/{verifier}"}}
+    eager, trace = answers(target, decoder, temperature, 3, False)
+    captured, same = answers(target, decoder, temperature, 3, True)
+    assert torch.equal(eager, captured)
+    for one, two in zip(trace.arrays(), same.arrays(), strict=True):
+        assert (one == two).all()
+    if temperature == 0.0:
+        assert torch.equal(eager, answers(target, {}, 0.0, 1, False)[0])
+
+
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 @pytest.mark.parametrize("length", ["fixed", "adaptive", "confidence"])
 @pytest.mark.parametrize("drafter", DRAFTERS)
