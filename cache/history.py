@@ -14,6 +14,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from paretoken.cache.numbers import objectives_of
+from paretoken.cache.overview import failure_times
 from paretoken.cache.schema import MeasurementRow, PointRow, StudyRow, TrialRow
 from paretoken.spaces.errors import BadInput, BadValue
 
@@ -64,6 +65,21 @@ def history(session: Session, study_id: int, reference: Mapping[str, float]) -> 
         time = max(time, times[trial_id])
         moments.append(Moment(number, time, growing.volume, growing.places))
     return moments
+
+
+def end_times(session: Session, study_id: int) -> dict[int, str]:
+    """When each trial that is no longer pending ended, by number; as old as its classes at least.
+
+    A time is that of the observations, as in `Moment`, or of the failure.
+    """
+    rows = session.connection().execute(
+        select(TrialRow.id, TrialRow.number).where(
+            TrialRow.study_id == study_id, TrialRow.state.in_(("done", "stopped"))
+        )
+    )
+    times, created = _times(session, study_id), session.get_one(StudyRow, study_id).created
+    ended = {number: max(created, times[trial_id]) for trial_id, number in rows}
+    return failure_times(session, study_id) | ended
 
 
 def _times(session: Session, study_id: int) -> dict[int, str]:
