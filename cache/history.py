@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select, union
 from sqlalchemy.orm import Session
 
 from paretoken.cache.numbers import objectives_of
@@ -89,18 +89,15 @@ def _times(session: Session, study_id: int) -> dict[int, str]:
             TrialRow.study_id == study_id
         )
     )
-    used = select(TrialRow.id).where(
-        TrialRow.study_id == study_id,
-        or_(
-            TrialRow.quality_id == MeasurementRow.class_id,
-            TrialRow.speed_id == MeasurementRow.class_id,
-        ),
+    used = union(
+        select(TrialRow.quality_id).where(TrialRow.study_id == study_id),
+        select(TrialRow.speed_id).where(TrialRow.study_id == study_id),
     )
     observed = session.connection().execute(
         select(
             MeasurementRow.class_id, MeasurementRow.candidate_id, func.min(MeasurementRow.created)
         )
-        .where(used.exists())
+        .where(MeasurementRow.class_id.in_(used))
         .group_by(MeasurementRow.class_id, MeasurementRow.candidate_id)
     )
     own: dict[tuple[int | None, str], str] = {}

@@ -23,9 +23,9 @@ STATES = ("done", "failed", "stopped", "pending")
 def document(results: Results, trials: Sequence[Trial]) -> dict[str, Any]:
     """The study as plain JSON. trials: of all devices, each candidate once a device.
 
-    number, candidate, state, kind ("front", "close", "other"), settings (in words), reused, device,
-    batch: a list with one entry a trial. quantities: by name, with value and spread. knobs: by path,
-    the levels and each trial's place among them, -1 where it has no such setting.
+    number, candidate, state, kind ("front", "close", "other"), settings (in words), reused,
+    device, batch: a list with one entry a trial. quantities: by name, with value and spread.
+    knobs: by path, the levels and each trial's place among them, -1 where it has no such setting.
     """
     lines, shared = summaries(results, trials)
     names = sorted({name for trial in trials for name in trial.quantities})

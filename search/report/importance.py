@@ -1,9 +1,9 @@
 """Which settings matter: PED-ANOVA, by Optuna's public interface.
 
-The importance of a setting says how far the best tenth of the candidates differs from all of them in
-that setting (a Pearson divergence), so that of a setting which the good ones share is high.
-Watanabe, Bansal, Hutter 2023, arXiv:2304.10255; for settings that not all candidates have: Itokawa
-et al. 2026, arXiv:2601.20800.
+The importance of a setting says how far the best tenth of the candidates differs from all of them
+in that setting (a Pearson divergence): it is high where the good ones share a value.
+Watanabe, Bansal and Hutter 2023, arXiv:2304.10255; for settings that not all candidates have,
+conditional PED-ANOVA, 2026, arXiv:2601.20800.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _MOST_ASKED = 2000  # candidates, evenly taken: more cost seconds and change not
 
 @dataclass(frozen=True)
 class Importances:
-    """aims: what it takes to be good at. shares: by setting, one for each aim, each aim's sum being 1;
-    the setting that matters most first. candidates: how many were asked."""
+    """aims: what it takes to be good at. shares: by setting, one for each aim, whose sum is 1; the
+    setting that matters most first. candidates: how many were asked."""
 
     aims: tuple[str, ...]
     shares: tuple[tuple[str, tuple[float, ...]], ...]

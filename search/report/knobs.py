@@ -64,7 +64,7 @@ def knobs(trials: Iterable[Trial]) -> list[Knob]:
 
 
 def short(paths: Sequence[str]) -> dict[str, str]:
-    """Each path by the shortest ending that is no other's: "window" for "decoder.drafter.window"."""
+    """Each path by the shortest ending that is no other's: "window" for "decoder.window"."""
     found = {}
     for path in paths:
         names = path.split(".")

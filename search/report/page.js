@@ -10,6 +10,7 @@ const LIVE_EVERY = 2000; // milliseconds between two looks at a search that runs
 const at = id => document.getElementById(id);
 const choice = {x: at("x"), y: at("y")};
 const wanted = {find: "", choices: {}, ranges: {}, sort: null, sign: -1, page: 0, kept: null};
+const touched = matchMedia("(hover: none), (max-width: 44rem)").matches; // a finger scrolls the page, not the picture
 const webgl = (() => {
   try { return !!document.createElement("canvas").getContext("webgl"); } catch { return false; }
 })();
@@ -25,7 +26,10 @@ function take(fresh) {
     if (!names.has(name)) names.set(name, names.size);
     return names.get(name);
   });
-  groupNames = [...names.keys()];
+  const order = name => { const row = groupOf.indexOf(names.get(name)); return [data.devices.indexOf(data.device[row]), data.batch[row] ?? 0]; };
+  groupNames = [...names.keys()].sort((a, b) => order(a)[0] - order(b)[0] || order(a)[1] - order(b)[1]);
+  const place = new Map([...names].map(([name, old]) => [old, groupNames.indexOf(name)]));
+  groupOf = groupOf.map(group => group < 0 ? -1 : place.get(group));
 }
 
 // ---------------------------------------------------------------------------------------- words
@@ -102,7 +106,7 @@ function facets() {
     if (values.length > 1) found.push([what, what, values.map(v => [v, v])]);
   }
   Object.entries(data.knobs).filter(([, knob]) => !knob.numeric && knob.levels.length > 1 && knob.levels.length <= 40)
-    .sort(([a], [b]) => a.split(".").length - b.split(".").length || (a < b ? -1 : 1)).slice(0, 5)
+    .sort(([a], [b]) => a.split(".").length - b.split(".").length || (a < b ? -1 : 1)).slice(0, 3)
     .forEach(([path, knob]) => found.push([path, knob.label, knob.levels.map(v => [String(v), String(v)])]));
   return found;
 }
@@ -201,11 +205,11 @@ function draw(some) {
     linecolor: colour("line"), zeroline: false, automargin: true, type: log ? "log" : "linear",
   });
   Plotly.react(at("picture"), traces, {
-    margin: {l: 8, r: 12, t: 8, b: 8}, xaxis: axis(x), yaxis: axis(y), showlegend: false, hovermode: "closest", dragmode: matchMedia("(hover: none)").matches ? false : "zoom",
+    margin: {l: 8, r: 12, t: 8, b: 8}, xaxis: axis(x), yaxis: axis(y), showlegend: false, hovermode: "closest", dragmode: touched ? false : "zoom",
     uirevision: `${x} ${y} ${log}`, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: {family: "system-ui, sans-serif", size: 13, color: colour("ink")},
     modebar: {bgcolor: "rgba(0,0,0,0)", color: colour("soft"), activecolor: colour("front")},
-  }, {responsive: true, displaylogo: false, doubleClick: "reset",
+  }, {responsive: true, displaylogo: false, doubleClick: "reset", ...(touched ? {displayModeBar: false} : {}),
       modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]]});
   legend(several);
 }
@@ -433,6 +437,7 @@ addEventListener("beforeprint", recolour);
 addEventListener("afterprint", recolour);
 
 take(JSON.parse(at("data").textContent));
+at("log").checked = groupNames.length > 1; // speeds of several batch sizes lie far apart
 renew();
 
 // ---------------------------------------------------------------------------------------- live

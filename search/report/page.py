@@ -20,7 +20,7 @@ from paretoken.search.report.document import document
 from paretoken.search.report.told import told
 from paretoken.search.report.view import View
 
-# Parts of the page, in its order; each is a macro of sections.html and empty where there is nothing.
+# Parts of the page, in its order: macros of sections.html, empty where there is nothing to say.
 PARTS = (
     "summary", "front", "groups", "importance", "samples", "reuse", "stopped", "failed", "how",
 )  # fmt: skip

@@ -37,7 +37,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Compared:
-    """One prompt with what plain decoding answered, None where that is not known, and the others."""
+    """One prompt with what plain decoding answered, None where unknown, and the others."""
 
     kind: str
     prompt: str
@@ -64,7 +64,7 @@ def sheets(store: Store, results: Results) -> dict[int, Sheet]:
 
 
 def compared(found: Mapping[int, Sheet]) -> list[Compared]:
-    """The texts of all sheets, prompt by prompt; equal answers once, with everyone who gave them."""
+    """The texts of all sheets by prompt; equal answers once, with everyone who gave them."""
     answers: dict[tuple[str, str], dict[int, str]] = {}
     for number, sheet in found.items():
         for kind, prompt, answer in sheet.texts:

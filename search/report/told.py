@@ -1,4 +1,4 @@
-"""What the parts of the page say: numbers, rows and lines, ready to be written by `sections.html`."""
+"""What the parts of the page say: numbers, rows and lines, ready for `sections.html`."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _winner(
     gain = trial.quantities.get("speedup")
     first = results.objectives[0].name
     value = (
-        f"{number(gain.value, gain.spread)} ×"
+        f"{number(gain.value, gain.spread)} times"
         if gain
         else f"{quantity(trial, first)} {trial.quantities[first].unit}"
     )

@@ -37,7 +37,7 @@ class View:
 
     @property
     def pending(self) -> int:
-        """How many trials were begun and have not ended: measured now, or left by a killed search."""
+        """How many trials have not ended: measured now, or left by a killed search."""
         return sum(trial.state == "pending" for trial in self.trials)
 
     @property
