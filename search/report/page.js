@@ -5,6 +5,7 @@
 let data, rows, measured, groupOf, groupNames;
 const SMALL = 400;      // candidates: up to here each has its error bars
 const VECTOR = 1500;    // candidates: beyond, points are drawn by WebGL, or thinned out where there is none
+const LINES = 1500;     // candidates with a line on the parallel axes, the front and those near it among them
 const ON_A_PAGE = 50;
 const LIVE_EVERY = 2000; // milliseconds between two looks at a search that runs
 const at = id => document.getElementById(id);
@@ -146,9 +147,9 @@ function front(some, x, y) {
   return found.sort((a, b) => X.value[a] - X.value[b]);
 }
 
-// At most so many rows, evenly taken: for browsers that draw each point as an element.
-function thinned(some) {
-  const step = Math.ceil(some.length / VECTOR);
+// At most so many rows, evenly taken.
+function thinned(some, most) {
+  const step = Math.ceil(some.length / most);
   return step > 1 ? some.filter((_, place) => place % step === 0) : some;
 }
 
@@ -182,7 +183,7 @@ function draw(some) {
   const tint = several ? others.map(row => colour(`g${groupOf[row] % 6}`)) : colour("other");
   if (many && webgl) points(others, {size: 5, color: tint, opacity: .55}, {type: "scattergl"});
   else {
-    const drawn = many ? thinned(others) : others;
+    const drawn = many ? thinned(others, VECTOR) : others;
     const tints = several ? drawn.map(row => colour(`g${groupOf[row] % 6}`)) : tint;
     points(drawn, {size: 7, color: tints, opacity: several ? .5 : 1}, here.length <= SMALL && !several ? bars(drawn, colour("other")) : {});
   }
@@ -275,17 +276,20 @@ function spreadOf(path) {
   return measured.reduce((sum, row) => sum + (data.knobs[path].places[row] >= 0), 0);
 }
 
-let parallelAxes = [];
+let parallelAxes = [], seen = false;
 function drawParallel() {
   const place = at("parallel");
-  parallelAxes = axes();
   const part = at("parallel-part");
-  part.hidden = measured.length < 2 || parallelAxes.length < 2;
-  if (part.hidden) return;
+  const fitting = axes();
+  part.hidden = measured.length < 2 || fitting.length < 2;
+  if (part.hidden || !seen) return;
+  parallelAxes = fitting;
   if (!webgl) { at("no-parallel").hidden = false; place.hidden = true; return; }
   const order = {other: 0, close: 1, front: 2};
-  const some = measured.filter(row => parallelAxes.every(what => coordinate(what, row) !== null))
-    .sort((a, b) => order[data.kind[a]] - order[data.kind[b]]);
+  const whole = measured.filter(row => parallelAxes.every(what => coordinate(what, row) !== null));
+  const near = whole.filter(row => data.kind[row] !== "other").sort((a, b) => order[data.kind[a]] - order[data.kind[b]]);
+  const some = [...thinned(whole.filter(row => data.kind[row] === "other"), Math.max(1, LINES - near.length)), ...near];
+  at("lines").textContent = some.length < whole.length ? `${some.length.toLocaleString("en")} of ${whole.length.toLocaleString("en")} candidates have a line here, evenly taken; the filter asks all.` : "";
   const dimensions = parallelAxes.map(what => {
     const values = some.map(row => coordinate(what, row));
     const found = {values, label: what in data.quantities ? data.quantities[what].heading : data.knobs[what].label};
@@ -399,6 +403,13 @@ function listen() {
   picture.addEventListener("pointerleave", () => { at("tip").hidden = true; });
 }
 
+// The parallel axes are drawn once they come near: on a slow device they take a second.
+new IntersectionObserver(entries => {
+  if (!entries.some(entry => entry.isIntersecting)) { seen = false; return; }
+  seen = true;
+  if (data) drawParallel();
+}, {rootMargin: "400px"}).observe(at("parallel-part"));
+
 let brushing = false;
 new MutationObserver(() => {
   const place = at("parallel");
@@ -433,7 +444,7 @@ at("pages").addEventListener("click", event => {
 
 function recolour() { if (measured.length) { show(); drawParallel(); } }
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
-addEventListener("beforeprint", recolour);
+addEventListener("beforeprint", () => { seen = true; recolour(); });
 addEventListener("afterprint", recolour);
 
 take(JSON.parse(at("data").textContent));
