@@ -19,6 +19,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from paretoken.search.report.knobs import Knob, flat, knobs
@@ -71,9 +72,10 @@ def frozen(
     )
 
 
-def directions(objectives: Sequence[Objective]) -> list[str]:
-    """What Optuna calls the objectives' directions."""
-    return ["maximize" if objective.higher else "minimize" for objective in objectives]
+def directions(objectives: Sequence[Objective]) -> list[StudyDirection]:
+    """The objectives' directions."""
+    ways = (StudyDirection.MINIMIZE, StudyDirection.MAXIMIZE)
+    return [ways[objective.higher] for objective in objectives]
 
 
 def _distribution(knob: Knob) -> BaseDistribution:
