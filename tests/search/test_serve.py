@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import importlib.util
 import json
 import os
 import signal
@@ -13,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,13 +21,8 @@ from paretoken.cache.store import Store
 from paretoken.search.serving.access import host_name, is_loopback
 from paretoken.search.serving.snapshot import Snapshot
 
-_SPEC = importlib.util.spec_from_file_location("serving", Path(__file__).with_name("serving.py"))
-assert _SPEC is not None and _SPEC.loader is not None
-_MODULE = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(_MODULE)
-serving = _MODULE.serving
-
 Cli = Callable[..., Any]
+Serving = Callable[..., Any]
 TOKEN = "sesame-sesame-sesame"
 
 
@@ -47,7 +40,7 @@ def ask(address: str, path: str = "/", method: str = "GET", **headers: str) -> A
     return answer.status, answer.headers, body
 
 
-def test_the_state_follows_the_store(url: str) -> None:
+def test_the_state_follows_the_store(url: str, serving: Serving) -> None:
     with Store.open(url) as store, serving(store) as address:
         status, headers, body = ask(address, "/state")
         found = json.loads(body)
@@ -66,7 +59,7 @@ def test_the_state_follows_the_store(url: str) -> None:
         assert json.loads(body)["data"]["state"][-1] == "pending"
 
 
-def test_the_page_is_the_report_and_can_be_kept(url: str) -> None:
+def test_the_page_is_the_report_and_can_be_kept(url: str, serving: Serving) -> None:
     with Store.open(url, create=False) as store, serving(store) as address:
         status, headers, page = ask(address)
         assert status == 200 and b"data-live" in page and b"the logits of &lt;row&gt;" in page
@@ -81,7 +74,7 @@ def test_the_page_is_the_report_and_can_be_kept(url: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["evil.example", "evil.example:80", "10.0.0.1", "", "my.proxy.x"])
-def test_a_name_that_leads_here_is_refused(url: str, name: str) -> None:
+def test_a_name_that_leads_here_is_refused(url: str, name: str, serving: Serving) -> None:
     """What a browser sends that was tricked into asking (DNS rebinding)."""
     with Store.open(url, create=False) as store, serving(store) as address:
         status, _, body = ask(address, "/state", Host=name)
@@ -91,12 +84,14 @@ def test_a_name_that_leads_here_is_refused(url: str, name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["localhost:8765", "127.0.0.1", "[::1]:9", "MY.proxy", "LocalHost"]
 )
-def test_its_own_names_are_answered(url: str, name: str) -> None:
+def test_its_own_names_are_answered(url: str, name: str, serving: Serving) -> None:
     with Store.open(url, create=False) as store, serving(store) as address:
         assert ask(address, "/state", Host=name)[0] == 200
 
 
-def test_beyond_loopback_addresses_are_answered_and_strange_names_are_not(url: str) -> None:
+def test_beyond_loopback_addresses_are_answered_and_strange_names_are_not(
+    url: str, serving: Serving
+) -> None:
     with Store.open(url, create=False) as store:
         with serving(store, host="0.0.0.0", token=TOKEN) as address:
             known = {"Authorization": f"Bearer {TOKEN}"}
@@ -105,7 +100,7 @@ def test_beyond_loopback_addresses_are_answered_and_strange_names_are_not(url: s
             assert ask(address, "/state", Host="evil.example", **known)[0] == 421
 
 
-def test_the_token_opens_and_nothing_else_does(url: str) -> None:
+def test_the_token_opens_and_nothing_else_does(url: str, serving: Serving) -> None:
     with Store.open(url, create=False) as store, serving(store, token=TOKEN) as address:
         for path in ("/", "/state", "/report.html", "/nothing"):
             for wrong in ("", f"?token={TOKEN[:-1]}", f"?token={TOKEN}x", "?token=%FF"):
@@ -117,7 +112,7 @@ def test_the_token_opens_and_nothing_else_does(url: str) -> None:
         assert ask(address, "/state", Authorization=f"Bearer {TOKEN}")[0] == 200
 
 
-def test_the_token_leaves_the_address_for_a_cookie(url: str) -> None:
+def test_the_token_leaves_the_address_for_a_cookie(url: str, serving: Serving) -> None:
     with Store.open(url, create=False) as store, serving(store, token=TOKEN) as address:
         status, headers, _ = ask(address, f"/state?token={TOKEN}")
         assert status == 303 and headers["Location"] == "/state"
