@@ -68,7 +68,7 @@ def _headline(view: View) -> str:
     results = view.results
     if not results.front:
         return "No candidate has been measured yet."
-    told = f"{len(results.done)} candidates measured, {len(results.front)} on the front"
+    told = f"{len(results.done):,} candidates measured, {len(results.front):,} on the front"
     fastest = results.fastest_first(results.front)[0]
     gain = fastest.quantities.get("speedup")
     if gain is None or fastest.number == 0:
