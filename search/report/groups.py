@@ -53,6 +53,7 @@ def batch(trial: Trial) -> int | None:
 def without_loss(results: Results) -> Trial | None:
     """The fastest candidate that is no worse than plain decoding in any other objective, by value.
 
+    Only those measured under plain decoding's conditions count: of its batch size, say.
     None where plain decoding was not measured, or nothing is faster than it.
     """
     plain = next((trial for trial in results.done if trial.number == 0), None)
@@ -62,7 +63,13 @@ def without_loss(results: Results) -> Trial | None:
     having = [
         trial
         for trial in results.done
-        if all(loss(trial, objective) <= loss(plain, objective) for objective in others)
+        if _conditions(trial, results) == _conditions(plain, results)
+        and all(loss(trial, objective) <= loss(plain, objective) for objective in others)
     ]
     fastest = min(having, key=lambda trial: (loss(trial, speed), trial.number))
     return fastest if loss(fastest, speed) < loss(plain, speed) else None
+
+
+def _conditions(trial: Trial, results: Results) -> list[str]:
+    found = [trial.quantities.get(objective.name) for objective in results.objectives]
+    return [quantity.comparable if quantity else "" for quantity in found]

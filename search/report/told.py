@@ -122,11 +122,7 @@ def _winner(
 ) -> dict[str, str]:
     gain = trial.quantities.get("speedup")
     first = results.objectives[0].name
-    value = (
-        f"{number(gain.value, gain.spread)} times"
-        if gain
-        else f"{quantity(trial, first)} {trial.quantities[first].unit}"
-    )
+    value = number(gain.value, gain.spread) if gain else quantity(trial, first)
     names = [o.name for o in results.objectives if gain is None or o.name != first]
     numbers = ", ".join(
         f"{heading(name)} {quantity(trial, name)}" for name in names if name in trial.quantities
@@ -135,6 +131,7 @@ def _winner(
     return {
         "title": title,
         "value": value,
+        "unit": "times" if gain else trial.quantities[first].unit,
         "about": f"#{trial.number}: {numbers}{doubt}",
         "settings": line_of[trial.number],
     }

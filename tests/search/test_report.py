@@ -162,6 +162,15 @@ def test_nothing_without_loss_is_faster_than_plain(store: Store) -> None:
     assert without_loss(judge(results.info, lossy)) is None
 
 
+def test_another_batch_size_is_no_gain_without_loss(store: Store) -> None:
+    """Candidate 2 with eight rows at a time is the fastest of all, and compares with none."""
+    trials = store.trials("demo")
+    rate = replace(trials[2].quantities["images_per_s"], value=9.0, comparable="cpu batch 8")
+    trials[2] = replace(trials[2], quantities={**trials[2].quantities, "images_per_s": rate})
+    best = without_loss(judge(store.study("demo"), trials))
+    assert best is not None and best.number == 1
+
+
 def test_importance_finds_the_setting_that_matters(store: Store) -> None:
     """Speed is the window here and nothing else, FID the group size: 60 candidates of a grid."""
     trial = store.trials("demo")[3]
