@@ -1,7 +1,7 @@
 """The report: one HTML file with everything in it, made of `page.html` and what stands beside it.
 
-`sections.html` writes the parts of the page, `page.css` its looks, `page.js` the pictures, filters
-and the table of all candidates. plotly.js is inlined, sample sheets are data URLs, and the data
+`sections.html` writes the parts of the page, `page.css` its looks, the scripts its pictures, filter
+and table of all candidates. plotly.js is inlined, sample sheets are data URLs, and the data
 stand in the page as JSON (the script element `data`), so the file works without a network and can
 be read by other programs. Served live, the page asks for its parts and data again and again.
 """
@@ -24,6 +24,7 @@ from paretoken.search.report.view import View
 PARTS = (
     "summary", "front", "groups", "importance", "samples", "reuse", "stopped", "failed", "how",
 )  # fmt: skip
+_SCRIPTS = ("data.js", "picture.js", "parallel.js", "table.js", "page.js")  # in this order
 
 
 def render(view: View, now: datetime | None = None, *, live: bool = False) -> str:
@@ -37,8 +38,7 @@ def render(view: View, now: datetime | None = None, *, live: bool = False) -> st
         style=Markup(_read("page.css")),
         data=Markup(embedded(view)),
         plotly=Markup(get_plotlyjs()),
-        script=Markup(_read("page.js")),
-        several=len(view.groups) > 1,
+        script=Markup("\n".join(map(_read, _SCRIPTS))),
     )
 
 
