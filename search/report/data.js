@@ -66,7 +66,7 @@ function headed(name) {
 }
 
 function facts(row) {
-  return Object.keys(data.quantities)
+  return [...new Set([...data.columns, ...Object.keys(data.quantities)])] // the main numbers first
     .filter(name => data.quantities[name].value[row] !== null)
     .map(name => [data.quantities[name].heading, told(row, name), name]);
 }
