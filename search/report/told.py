@@ -96,7 +96,7 @@ def _cards(view: View, line_of: Mapping[int, str]) -> list[dict[str, str]]:
             cards.append(_winner("fastest on the front", fastest, results, line_of))
     others = [f"{len(results.failed)} failed"] if results.failed else []
     others += [f"{len(results.stopped)} stopped early"] if results.stopped else []
-    others += [f"{view.pending} under way"] if view.pending else []
+    others += [f"{view.pending} unfinished"] if view.pending else []
     cards.append(
         {
             "title": "candidates measured",
