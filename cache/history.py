@@ -10,10 +10,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select, union
 from sqlalchemy.orm import Session
 
 from paretoken.cache.numbers import objectives_of
+from paretoken.cache.overview import failure_times
 from paretoken.cache.schema import MeasurementRow, PointRow, StudyRow, TrialRow
 from paretoken.spaces.errors import BadInput, BadValue
 
@@ -66,6 +67,21 @@ def history(session: Session, study_id: int, reference: Mapping[str, float]) -> 
     return moments
 
 
+def end_times(session: Session, study_id: int) -> dict[int, str]:
+    """When each trial that is no longer pending ended, by number; as old as its classes at least.
+
+    A time is that of the observations, as in `Moment`, or of the failure.
+    """
+    rows = session.connection().execute(
+        select(TrialRow.id, TrialRow.number).where(
+            TrialRow.study_id == study_id, TrialRow.state.in_(("done", "stopped"))
+        )
+    )
+    times, created = _times(session, study_id), session.get_one(StudyRow, study_id).created
+    ended = {number: max(created, times[trial_id]) for trial_id, number in rows}
+    return failure_times(session, study_id) | ended
+
+
 def _times(session: Session, study_id: int) -> dict[int, str]:
     """When each trial's candidate was first observed in both classes, or the class was."""
     trials = session.connection().execute(
@@ -73,18 +89,15 @@ def _times(session: Session, study_id: int) -> dict[int, str]:
             TrialRow.study_id == study_id
         )
     )
-    used = select(TrialRow.id).where(
-        TrialRow.study_id == study_id,
-        or_(
-            TrialRow.quality_id == MeasurementRow.class_id,
-            TrialRow.speed_id == MeasurementRow.class_id,
-        ),
+    used = union(
+        select(TrialRow.quality_id).where(TrialRow.study_id == study_id),
+        select(TrialRow.speed_id).where(TrialRow.study_id == study_id),
     )
     observed = session.connection().execute(
         select(
             MeasurementRow.class_id, MeasurementRow.candidate_id, func.min(MeasurementRow.created)
         )
-        .where(used.exists())
+        .where(MeasurementRow.class_id.in_(used))
         .group_by(MeasurementRow.class_id, MeasurementRow.candidate_id)
     )
     own: dict[tuple[int | None, str], str] = {}

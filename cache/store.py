@@ -19,8 +19,9 @@ from paretoken.cache.connection import Database
 from paretoken.cache.devices import count_devices
 from paretoken.cache.disagreements import read_disagreements
 from paretoken.cache.front import pareto_front
-from paretoken.cache.history import Moment, history
+from paretoken.cache.history import Moment, end_times, history
 from paretoken.cache.observations import read_measurements
+from paretoken.cache.overview import Merged, merged, revision
 from paretoken.cache.pooling import record
 from paretoken.cache.rungs import beaten
 from paretoken.cache.schema import ExportRow, MeasurementRow, TrialRow
@@ -281,6 +282,21 @@ class Store:
         """The hypervolume of the study's front after each of its trials."""
         with self._database.reading() as session:
             return history(session, study_row(session, study).id, reference)
+
+    def end_times(self, study: str) -> dict[int, str]:
+        """When each trial that ended did, by number: its last own observation, or its failure."""
+        with self._database.reading() as session:
+            return end_times(session, study_row(session, study).id)
+
+    def merged(self, study: str) -> list[Merged]:
+        """The classes of a study's trials and whom each answers for, the largest first."""
+        with self._database.reading() as session:
+            return merged(session, study_row(session, study).id)
+
+    def revision(self, study: str) -> str:
+        """A short text that changes with every trial and measurement: see `overview.revision`."""
+        with self._database.reading() as session:
+            return revision(session, study_row(session, study).id)
 
     def size(self, study: str) -> int:
         """How many trials a study has."""

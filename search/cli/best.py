@@ -34,12 +34,13 @@ def run(
     """
     from paretoken.cache.store import Store as OpenStore
     from paretoken.search.cli.tables import console, legend, table
-    from paretoken.search.report import results as judged
+    from paretoken.search.report.choice import best
+    from paretoken.search.report.results import as_json as listed
 
     with OpenStore.open(store, create=False) as opened:
-        chosen, results = judged.best(opened, study, where, maximize, minimize, device)
+        chosen, results = best(opened, study, where, maximize, minimize, device)
     if as_json:
-        print(json.dumps(judged.as_json(chosen, results), indent=2, allow_nan=False))
+        print(json.dumps(listed(chosen, results), indent=2, allow_nan=False))
         return
     out = console()
     out.print(table(results, [chosen], out.width))

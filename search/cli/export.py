@@ -106,6 +106,7 @@ def run(
     from paretoken.search.export.provenance import Chosen
     from paretoken.search.export.refusal import Refused
     from paretoken.search.report import results as judged
+    from paretoken.search.report.choice import by_id, choose
     from paretoken.spaces.errors import BadInput, Unreadable
 
     target = to.replace("-", "_")
@@ -116,9 +117,9 @@ def run(
     with OpenStore.open(store, create=False) as opened:
         results = judged.read(opened, study, device=device)
         if candidate:
-            chosen = judged.by_id(results, candidate)
+            chosen = by_id(results, candidate)
         else:
-            chosen = judged.choose(results, where, maximize, minimize)
+            chosen = choose(results, where, maximize, minimize)
         plain = next((trial for trial in results.done if trial.number == 0), None)
 
         def made(trial: Trial) -> Artefact:

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from paretoken.cache.store import Store
-from paretoken.search.query import parse
-from paretoken.search.report import results as judged
+from paretoken.search.query import NothingMatches, parse
+from paretoken.search.report import results
+from paretoken.search.report.choice import best, choose
+from paretoken.search.report.results import read
 
 Cli = Callable[..., Any]
 
@@ -24,8 +26,8 @@ WAYS = [{}, {"maximize": "images_per_s"}, {"minimize": "fid"}, {"minimize": "tar
 @pytest.mark.parametrize("where", WHERES)
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_the_best_is_the_same(where: str, way: dict[str, str], store: Store) -> None:
-    inside, _ = judged.best(store, "demo", where, **way)
-    assert inside == judged.choose(judged.read(store, "demo"), where, **way)
+    inside, _ = best(store, "demo", where, **way)
+    assert inside == choose(read(store, "demo"), where, **way)
 
 
 @pytest.mark.parametrize(
@@ -34,13 +36,13 @@ def test_the_best_is_the_same(where: str, way: dict[str, str], store: Store) -> 
 def test_other_conditions_are_no_bounds_and_still_answered(where: str, store: Store) -> None:
     bounds = parse(where).bounds()
     assert bounds is None or bounds[0].name == "window"
-    inside, _ = judged.best(store, "demo", where)
-    assert inside == judged.choose(judged.read(store, "demo"), where)
+    inside, _ = best(store, "demo", where)
+    assert inside == choose(read(store, "demo"), where)
 
 
 def test_a_condition_that_nothing_meets_says_what_comes_near(store: Store) -> None:
-    with pytest.raises(judged.NothingMatches):
-        judged.best(store, "demo", "fid <= 1")
+    with pytest.raises(NothingMatches):
+        best(store, "demo", "fid <= 1")
 
 
 def test_the_front_of_a_large_study_is_the_same(
@@ -48,7 +50,7 @@ def test_the_front_of_a_large_study_is_the_same(
 ) -> None:
     whole = json.loads(cli("front", "demo", "--json").out)
     table = cli("front", "demo").out
-    monkeypatch.setattr(judged, "LARGE", 0)
+    monkeypatch.setattr(results, "LARGE", 0)
     part = json.loads(cli("front", "demo", "--json").out)
     numbers = [[found["number"] for found in document["front"]] for document in (whole, part)]
     assert numbers[0] == numbers[1] == [4, 3, 1]
