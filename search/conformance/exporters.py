@@ -30,7 +30,7 @@ from paretoken.spaces.space import load
 # The workload that stands for a modality, and the spaces whose candidates are tried.
 _TRIED = {
     "text": ("text", ("text-decoding", "text-small")),
-    "image": ("fashion", ("image-decoding", "fashion-small")),
+    "image": ("fashion", ("image-decoding", "published")),
 }
 _EACH = 40
 _SPEED = {
@@ -112,6 +112,9 @@ def _one(exporter: Exporter, chosen: Chosen, made: list[Artefact]) -> str:
     for found in (strictly, loosely):
         if isinstance(found, Refused):
             empty = [f for f in found.findings if not (f.why and f.knob and f.code in Code)]
+            broken = [f.why for f in found.findings if f.why.startswith("schema: ")]
+            if broken:
+                return f"it writes what its own schema refuses: {broken[0]}"
             if empty or not found.findings:
                 return f"a refusal without code, knob or reason: {found.findings}"
     if isinstance(strictly, Artefact) and isinstance(loosely, Refused):
