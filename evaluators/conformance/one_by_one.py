@@ -23,7 +23,7 @@ from paretoken.evaluators.engine.verifier import Chance, PerToken
 from paretoken.spaces.component import Knob
 from paretoken.spaces.conformance import Check
 
-V, ROWS, SLOTS = 6, 60_000, 3
+V, ROWS, SLOTS = 6, 30_000, 3
 # Sums over six tokens in float64 round by some 1e-16; what rules divide by is above 1e-4 here.
 _TOLERANCE = 1e-9
 

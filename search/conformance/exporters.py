@@ -1,7 +1,7 @@
 """The suite of exporters: what is written reads back as it is meant, and all else is refused.
 
-The default settings and random ones of every space of the engine's modality are exported, as a
-search on a CPU would have stored them.
+Every drafter and every verifier is exported by its defaults, and random candidates of the spaces of
+the engine's modality, as a search on a CPU would have stored them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import copy
 import itertools
 import json
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import pyglove as pg
@@ -19,10 +20,11 @@ from paretoken.search.export.provenance import Chosen
 from paretoken.search.export.refusal import Code, Refused
 from paretoken.search.export.schemas import load as load_schema
 from paretoken.search.exporters import Exporter
-from paretoken.spaces.candidate import to_tree
+from paretoken.spaces.candidate import from_tree, to_tree
 from paretoken.spaces.canonical import canonical
 from paretoken.spaces.conformance import Check
 from paretoken.spaces.objectives import Objective
+from paretoken.spaces.plugins import KINDS
 from paretoken.spaces.records import Environment, Quantity, StudyInfo, Trial
 from paretoken.spaces.settings import Tree, loads
 from paretoken.spaces.space import load
@@ -32,7 +34,9 @@ _TRIED = {
     "text": ("text", ("text-decoding", "text-small")),
     "image": ("fashion", ("image-decoding", "published")),
 }
-_EACH = 40
+_EACH = 15
+# What drafts where another part is tried: it has a law of its own.
+_DRAFTS = {"text": "drafters/small_model", "image": "drafters/jacobi"}
 _SPEED = {
     "text": Objective("tokens_per_s", "tokens/s", True, ""),
     "image": Objective("images_per_s", "images/s", True, ""),
@@ -77,13 +81,32 @@ def _schema(exporter: Exporter) -> str:
     return ""
 
 
-def _candidates(name: str) -> Iterator[Tree]:
-    """Plain decoding, greedy and not, and random candidates of a space."""
-    from paretoken.spaces.candidate import from_tree
+@cache
+def _candidates(name: str) -> tuple[Tree, ...]:
+    """Every part once, under greedy decoding and not, and random candidates of a space."""
+    return tuple(_drawn(name))
 
-    for temperature in (0.0, 1.0):
+
+def _parts(kind: str, modality: str) -> Iterator[str]:
+    """Tags of the components of a kind that work, and are for that modality."""
+    for name, found in KINDS[kind].working():
+        if not isinstance(found, Exception) and found.modality in ("", modality):
+            yield f"{kind}/{name}"
+
+
+def _drawn(name: str) -> Iterator[Tree]:
+    modality = next(kind for kind, (_, spaces) in _TRIED.items() if name in spaces)
+    decoders: list[dict[str, Any]] = [{}]
+    for drafter in _parts("drafters", modality):
+        decoders.append({"drafter": {"is": drafter}})
+    for verifier in _parts("verifiers", modality):
+        decoders.append(
+            {"drafter": {"is": _DRAFTS[modality]}, "verifier": {"is": verifier}}
+        )
+    for decoder, temperature in itertools.product(decoders, (0.0, 1.0)):
         law = {"is": "samplings/standard", "temperature": temperature, "top_k": 50}
-        yield to_tree(canonical(from_tree({"sampling": law})))
+        speculative = {"is": "decoders/speculative", **decoder}
+        yield to_tree(canonical(from_tree({"decoder": speculative, "sampling": law})))
     for drawn in itertools.islice(pg.random_sample(load(name).root, seed=0), _EACH):
         yield to_tree(canonical(drawn))
 
@@ -134,7 +157,7 @@ def _tried(exporter: Exporter, chosen: Chosen, unverified: bool) -> Artefact | R
 
 
 def _other(exporter: Exporter, modality: str) -> str:
-    tree = next(_candidates(_TRIED[modality][1][0]))
+    tree = _candidates(_TRIED[modality][1][0])[0]
     found = _tried(exporter, _chosen(modality, tree), True)
     if isinstance(found, Artefact):
         return "it is written"

@@ -48,7 +48,10 @@ SETTINGS: dict[str, tuple[str, ...]] = {
         *_SMALL, "small_model.window=8", "length=confidence", "confidence.least=0.4",
     ),
     # 17 at most here, while transformers has no bound: answers are too short to reach it.
-    "assistant, adaptive": (*_SMALL, "small_model.window=17", "length=adaptive"),
+    "assistant, adaptive": (
+        *_SMALL, "small_model.window=17", "length=adaptive", "adaptive.grow=2", "adaptive.shrink=1",
+        "adaptive.least=2",
+    ),
 }  # fmt: skip
 
 
