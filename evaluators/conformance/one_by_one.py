@@ -133,9 +133,7 @@ def _first_token(
     whole: Any = torch.ones(drafts.shape, dtype=torch.bool)
     proposal = Proposal(drafts, q.expand(ROWS, at + 1, V), whole, tuple(range(-1, at)))
     own = laws if rule.asks_model else None
-    verdict = rule.select(
-        laws, proposal, ExactResidual(), Chance(chance, own=own), geometry()
-    )
+    verdict = rule.select(laws, proposal, ExactResidual(), Chance(chance, own=own), geometry())
     assert verdict.law is not None
     reached = verdict.accepted >= at
     following = draw(verdict.law, torch.rand(ROWS, generator=generator, dtype=torch.float64))

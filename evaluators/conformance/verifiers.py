@@ -71,8 +71,9 @@ def suite(plugin: Any) -> Iterator[Check]:
                 yield told, lambda s=seed, p=parents, h=how: _lossless(rule, s, p, h)
     else:
         for name, drafting in by_noise.DRAFTS.items():
-            yield f"it emits the target's law: {name}", lambda d=drafting: _told(
-                by_noise.p_value(by_noise.emitted(rule(), d))
+            yield (
+                f"it emits the target's law: {name}",
+                lambda d=drafting: _told(by_noise.p_value(by_noise.emitted(rule(), d))),
             )
     yield "its claim names this source", lambda: _claim(rule)
 

@@ -49,8 +49,8 @@ class LlamaGen:
         reference: what `make_reference` wrote. extractor, weights: the ones it was made with.
         side: tokens along one side of an image; left out, 24 and 32 where the name of `gpt` has 384
         or 512 in it, otherwise 16. samples: a multiple of four times the classes has every class
-        equally often in each of the four sets that give the spread. metrics: names of plug-ins, with
-        commas, that are measured too.
+        equally often in each of the four sets that give the spread. metrics: names of plug-ins that
+        are measured too, with commas.
         """
         # Imported here: listing workloads needs none of it.
         from paretoken.evaluators.environment import device_named

@@ -45,7 +45,9 @@ def run(
         raise UnknownName("kind of plug-in", kind, KINDS)
     if check:
         if not kind:
-            raise BadInput(f"--check needs the kind, as in: paretoken plugins verifiers --check {check}")
+            raise BadInput(
+                f"--check needs the kind, as in: paretoken plugins verifiers --check {check}"
+            )
         raise typer.Exit(check_plugin(kind, check.replace("-", "_"), pairs(option), as_json))
     if option:
         raise BadInput("--option belongs to --check, which opens a workload with it.")

@@ -100,9 +100,7 @@ def _drawn(name: str) -> Iterator[Tree]:
     for drafter in _parts("drafters", modality):
         decoders.append({"drafter": {"is": drafter}})
     for verifier in _parts("verifiers", modality):
-        decoders.append(
-            {"drafter": {"is": _DRAFTS[modality]}, "verifier": {"is": verifier}}
-        )
+        decoders.append({"drafter": {"is": _DRAFTS[modality]}, "verifier": {"is": verifier}})
     for decoder, temperature in itertools.product(decoders, (0.0, 1.0)):
         law = {"is": "samplings/standard", "temperature": temperature, "top_k": 50}
         speculative = {"is": "decoders/speculative", **decoder}

@@ -121,11 +121,10 @@ def _exported(name: str, asked: Any, layers: int) -> dict[str, Any]:
         *(word for key, value in shape.items() for word in ("--option", f"{key}={value}")),
         *(word for setting in chosen for word in ("--set", _path(setting))),
     )  # fmt: skip
+    asking = ("--to", "transformers", "--check", "--allow-unverified", "--force", "--json")
+    where = f'drafter == "{_drafter(name)}"'
     told: dict[str, Any] = json.loads(
-        _run(
-            "export", study, "--where", f'drafter == "{_drafter(name)}"', "--to", "transformers",
-            "--check", "--allow-unverified", "--out", "exported", "--force", "--json",
-        )  # fmt: skip
+        _run("export", study, "--where", where, "--out", "exported", *asking)
     )
     settings = "exported/paretoken_export.json"
     _run("generate", "--settings", settings, "--out", "answers.jsonl", "-n", str(asked.prompts))

@@ -1,7 +1,7 @@
-"""Rules that decide by shared noise, in the suite that ships; and that the suite notices a wrong one.
+"""Rules that decide by shared noise: in the shipped suite, which notices a wrong one.
 
-`SharedNoise` is no plug-in: the drafter's coupling implies it. Plug-ins of this kind are tested with
-all others, in `test_plugins`.
+`SharedNoise` is no plug-in: the drafter's coupling implies it. Plug-ins are tested in
+`test_plugins`.
 """
 
 from __future__ import annotations

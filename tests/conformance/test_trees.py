@@ -7,6 +7,7 @@ verifiers, in `test_plugins`.
 from __future__ import annotations
 
 import math
+
 import pytest
 import torch
 from scipy.optimize import linprog
@@ -20,6 +21,7 @@ from paretoken.evaluators.conformance.verifiers import TREES
 from paretoken.evaluators.engine.by_level import ByLevel, Level
 from paretoken.evaluators.engine.laws import one_hot
 from paretoken.evaluators.engine.tree import side_by_side, tree_of
+
 
 def test_the_suite_notices_drafts_that_a_rule_is_not_for() -> None:
     """k-SEQ on siblings that exclude each other, which is why the engine never lets it."""

@@ -1,4 +1,4 @@
-"""Compression: bytes of an answer for each byte that zlib makes of it; high where it repeats itself.
+"""Compression: bytes of an answer for each byte that zlib makes of it; high where it repeats.
 
 Whisper takes a text above 2.4 for a failure of decoding. Texts of a few words stay below 1, for
 zlib adds some bytes of its own; an empty one counts as 1.

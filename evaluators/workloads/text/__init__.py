@@ -52,8 +52,8 @@ class Text:
         """model, draft: folders or names as Hugging Face's, or .gguf files. prompts: a JSONL file.
 
         head: a file that `train_head` wrote for the model. corpus: a text file that drafts are
-        looked up in. tokens: of an answer at most. metrics: names of plug-ins, with commas, that are
-        measured too. samples: prompts that quality is judged on, the kinds in turn. batch: at which
+        looked up in. tokens: of an answer at most. metrics: names of plug-ins that are measured
+        too, with commas. samples: prompts that quality is judged on, the kinds in turn. batch: at which
         speed is measured.
         """
         # Imported here: listing workloads needs none of it.

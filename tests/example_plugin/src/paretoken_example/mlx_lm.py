@@ -1,8 +1,8 @@
 """mlx-lm: arguments of `mlx_lm.generate`, for Apple silicon; plain decoding or a second model.
 
 It draws the target's own token at each place and keeps drafts that are equal, which is the rule
-`sample_and_match`; under greedy decoding the exact rule does the same. Its top-p cuts the law before
-the temperature is applied, and before top-k.
+`sample_and_match`; under greedy decoding the exact rule does the same. Its top-p cuts the law
+before the temperature is applied, and before top-k.
 Source: mlx-lm 0.32.2, generate.py and sample_utils.py.
 """
 

@@ -36,9 +36,9 @@ class Proofreading:
         batch: int | None = None,
         **unknown: Any,
     ) -> Any:
-        """model, draft: as the workload `text` takes them. tokens: of an answer. samples: sentences.
+        """model, draft: as the workload `text` takes them. tokens: of an answer at most.
 
-        batch: at which speed is measured.
+        samples: sentences that are corrected. batch: at which speed is measured.
         """
         from paretoken.evaluators.language_opening import check_options, open_language
 
