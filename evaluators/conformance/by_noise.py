@@ -33,8 +33,9 @@ def noise(seed: int, *size: int) -> Tensor:
     return -(-torch.rand(*size, generator=generator, dtype=torch.float64).log()).log()
 
 
-# Ways to come by a draft [ROWS], given the noise [ROWS, V] of its position.
-DRAFTS: dict[str, Callable[[Tensor], Tensor]] = {
+# A way to come by a draft [ROWS], given the noise [ROWS, V] of its position.
+Drafting = Callable[[Tensor], Tensor]
+DRAFTS: dict[str, Drafting] = {
     "drafts of the same noise": lambda gumbel: gumbel.argmax(-1),
     "drafts of other noise": lambda gumbel: noise(1, ROWS, V).argmax(-1),
     "always the same draft": lambda gumbel: torch.full((ROWS,), 2),
@@ -42,7 +43,7 @@ DRAFTS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def emitted(rule: Any, drafting: Callable[[Tensor], Tensor]) -> Tensor:
+def emitted(rule: Any, drafting: Drafting) -> Tensor:
     """The first two tokens [ROWS, 2] that a rule lets through.
 
     Where the draft was refused, the second is drawn in a round of its own.

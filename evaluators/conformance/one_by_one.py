@@ -8,6 +8,7 @@ go by it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -31,10 +32,10 @@ _TOLERANCE = 1e-9
 def checks(kind: type[PerToken]) -> Iterator[Check]:
     """Of the rule with its defaults, and with every value that a search would try."""
     for told, rule in _settings(kind):
-        yield f"acceptance is a probability, {told}", lambda rule=rule: _probability(rule)
-        yield f"rows and tokens stand alone, {told}", lambda rule=rule: _alone(rule)
-        yield f"its simpler writing does the same, {told}", lambda rule=rule: _simpler(rule)
-        yield f"what is emitted is the law of the formula, {told}", lambda rule=rule: _law(rule)
+        yield f"acceptance is a probability, {told}", partial(_probability, rule)
+        yield f"rows and tokens stand alone, {told}", partial(_alone, rule)
+        yield f"its simpler writing does the same, {told}", partial(_simpler, rule)
+        yield f"what is emitted is the law of the formula, {told}", partial(_law, rule)
 
 
 def _settings(kind: type[PerToken]) -> Iterator[tuple[str, PerToken]]:

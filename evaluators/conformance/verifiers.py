@@ -8,6 +8,7 @@ passed here, so whoever changes it runs the suite again and writes down the dige
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from paretoken.evaluators.conformance import by_noise, one_by_one
@@ -68,13 +69,10 @@ def suite(plugin: Any) -> Iterator[Check]:
         for name, parents, how in cases(rule):
             for seed in (0, 1, 3):  # the last target forbids a token
                 told = f"it emits the target's law: {name}, {how}, target {seed}"
-                yield told, lambda s=seed, p=parents, h=how: _lossless(rule, s, p, h)
+                yield told, partial(_lossless, rule, seed, parents, how)
     else:
         for name, drafting in by_noise.DRAFTS.items():
-            yield (
-                f"it emits the target's law: {name}",
-                lambda d=drafting: _told(by_noise.p_value(by_noise.emitted(rule(), d))),
-            )
+            yield f"it emits the target's law: {name}", partial(_by_noise, rule, drafting)
     yield "its claim names this source", lambda: _claim(rule)
 
 
@@ -82,6 +80,10 @@ def _lossless(rule: type[Verifier], seed: int, parents: tuple[int, ...], how: st
     target = Model(seed)
     line, verdict, proposal = emitted(rule(), target, Model(100 + seed), parents, how)
     return off_the_tree(verdict, proposal) or _told(p_value(line, target))
+
+
+def _by_noise(rule: type[Verifier], drafting: by_noise.Drafting) -> str:
+    return _told(by_noise.p_value(by_noise.emitted(rule(), drafting)))
 
 
 def _told(found: float) -> str:

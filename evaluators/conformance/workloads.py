@@ -11,7 +11,7 @@ import itertools
 import json
 import math
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -47,9 +47,9 @@ def suite(plugin: Any, **options: Any) -> Iterator[Check]:
     yield "plain decoding is lossless", tried.plain_is_lossless
     for i in range(1 + _RANDOM):
         told = "plain decoding" if i == 0 else f"random candidate {i}"
-        yield f"behaving the same twice has one fingerprint, {told}", lambda i=i: tried.behaves(i)
-        yield f"equal seeds give equal samples, {told}", lambda i=i: tried.samples(i)
-        yield f"quality has its objectives, {told}", lambda i=i: tried.quality(i)
+        yield f"behaving the same twice has one fingerprint, {told}", partial(tried.behaves, i)
+        yield f"equal seeds give equal samples, {told}", partial(tried.samples, i)
+        yield f"quality has its objectives, {told}", partial(tried.quality, i)
     yield "speed has its objective", tried.speed
     yield "it generates as many as are asked for", tried.generates
 

@@ -10,7 +10,7 @@ import copy
 import itertools
 import json
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import pyglove as pg
@@ -56,9 +56,9 @@ def suite(plugin: Any) -> Iterator[Check]:
     for modality in wanted:
         for name in _TRIED[modality][1]:
             told = f"each of {name} is written, or refused with a reason"
-            yield told, lambda m=modality, n=name: _all(plugin, m, n, made)
+            yield told, partial(_all, plugin, modality, name, made)
     for other in set(_TRIED) - set(wanted):
-        yield f"a model of kind {other} is refused", lambda o=other: _other(plugin, o)
+        yield f"a model of kind {other} is refused", partial(_other, plugin, other)
     yield "something can be written", lambda: "" if made else "every candidate is refused"
     yield "what is written reads back", lambda: _first(_reads_back(plugin, one) for one in made)
     yield "its schema knows every field", lambda: _first(_known(plugin, one) for one in made)

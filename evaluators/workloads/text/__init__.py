@@ -53,8 +53,8 @@ class Text:
 
         head: a file that `train_head` wrote for the model. corpus: a text file that drafts are
         looked up in. tokens: of an answer at most. metrics: names of plug-ins that are measured
-        too, with commas. samples: prompts that quality is judged on, the kinds in turn. batch: at which
-        speed is measured.
+        too, with commas. samples: prompts that quality is judged on, the kinds in turn. batch:
+        at which speed is measured.
         """
         # Imported here: listing workloads needs none of it.
         from paretoken.evaluators.language_opening import check_options, open_language
