@@ -134,8 +134,8 @@ def emitted(
 def off_the_tree(verdict: Verdict, proposal: Proposal) -> str:
     """What is wrong with the accepted path: it is one of nodes that were there, from the root."""
     if verdict.accepted.min() < 0 or verdict.accepted.max() > verdict.path.shape[1]:
-        kept = sorted(set(verdict.accepted.tolist()))
-        return f"accepted is {kept}, on paths of {verdict.path.shape[1]}"
+        counts = sorted(set(verdict.accepted.tolist()))
+        return f"accepted is {counts}, on paths of {verdict.path.shape[1]}"
     parents = torch.tensor([*proposal.parents])
     for depth in range(verdict.path.shape[1]):
         kept = verdict.accepted > depth
