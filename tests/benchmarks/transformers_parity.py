@@ -8,9 +8,9 @@ and what the export says is to be done is done by transformers itself, its forwa
 hook. The assistant is the model's own first layers, saved as a model of its own, for no second
 model with these tokens comes with a package. Both decode in float32.
 
-Forwards are rounds of the whole model. The first of transformers reads the prompt as well; here all
-of it but its last token is read by a pass of its own, which no side counts. The exit code is 1 where
-texts differ, or tokens for a forward by more than `--tolerance`.
+Forwards are rounds of the whole model. The first of transformers reads the prompt as well; here
+all of it but its last token is read by a pass of its own, which no side counts. The exit code is 1
+where texts differ, or tokens for a forward by more than `--tolerance`.
 """
 
 from __future__ import annotations
