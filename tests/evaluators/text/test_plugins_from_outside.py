@@ -137,7 +137,8 @@ def test_its_workload_is_searched_with_its_verifier_and_exported(
     options = {"model": saved, "draft": saved, "samples": 2, "tokens": 8, "device": "cpu"}
     fixed = (
         "decoder=speculative", "decoder.drafter=small_model", "small_model.window=4",
-        "small_model.drafts=1", "decoder.verifier=exact,sample_and_match", "decoder.length=fixed",
+        "small_model.drafts=1", "small_model.choice=drawn", "decoder.length=fixed",
+        "decoder.verifier=exact,sample_and_match",
         "decoder.residual=exact", "sampling.temperature=1.0", "sampling.top_k=50",
         "sampling.top_p=1.0",
     )  # fmt: skip
