@@ -39,6 +39,8 @@ class MlxLm(Exporter):
                 "verifier", f"{name} keeps drafts that the target draws too, which are fewer: the "
                 "law of answers is the same, the speed is not",
             )  # fmt: skip
+        if drafter == "small_model":
+            text.check_drawn(asked, name)
         law = text.law(asked)
         if not asked.greedy and law["top_p"] < 1 and (law["temperature"] != 1 or law["top_k"] > 0):
             asked.refuse(
