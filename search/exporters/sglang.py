@@ -60,7 +60,8 @@ class Sglang(Exporter):
                 "speculative-eagle-topk": 1,
                 "speculative-num-draft-tokens": drafts + 1,
             }
-            text.check_greedy_drafts(asked, name)
+            if drafter == "small_model":  # others are refused, and need not have a choice
+                text.check_greedy_drafts(asked, name)
         if accept == "amplified":
             found["speculative-accept-threshold-acc"] = 1.0 / asked.knob("verifier.factor")
             found["speculative-accept-threshold-single"] = 1.0

@@ -41,6 +41,8 @@ class Transformers(Exporter):
                 Code.NOT_EXPRESSIBLE, "runtime.batch", f"{name} drafts for one sequence at a time",
                 "take a candidate with batch == 1, or one that drafts nothing",
             )  # fmt: skip
+        if drafter in ("early_layers", "small_model"):
+            text.check_drawn(asked, name)
         documents: Documents = {_MODEL: self._law(asked)}
         if drafter == "prompt_lookup":
             text.check_fixed(asked, name)

@@ -53,7 +53,7 @@ class Vllm(Exporter):
                 "method": "draft_model",
                 "model": asked.option("draft", "DRAFT"),
                 _LENGTH: asked.draft_length,
-                "draft_sample_method": "greedy" if asked.greedy else "probabilistic",
+                "draft_sample_method": "probabilistic" if text.drawn(asked) else "greedy",
                 "rejection_sample_method": "block" if accept == "block" else "standard",
             }
             if accept == "block":
