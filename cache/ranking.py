@@ -10,6 +10,7 @@ nobody does.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, func
@@ -61,6 +62,30 @@ def matching(
         wanted.where(*_where(rows, condition)).order_by(rows.trial)
     )
     return list(found)
+
+
+def front(
+    session: Session,
+    study_id: int,
+    objectives: Sequence[Objective],
+    condition: Condition | None,
+    device: str = "",
+) -> list[int]:
+    """The numbers of the trials that fit and that no other one that fits dominates, rising."""
+    rows = rows_of(session, study_id, device)
+    if rows is None:
+        return []
+    losses = [_loss(rows, objective) for objective in objectives]
+    wanted = rows.select(rows.trial, *losses, settings=mentions_settings(condition)).where(
+        *(loss.is_not(None) for loss in losses), *_where(rows, condition)
+    )
+    found = session.connection().execute(wanted.order_by(rows.trial)).all()
+    if not found:
+        return []
+    import moocore  # type: ignore[import-untyped]  # a tenth of a second, so not on top
+
+    kept = moocore.is_nondominated([losses for _, *losses in found], keep_weakly=True)
+    return [number for (number, *_), stays in zip(found, kept, strict=True) if stays]
 
 
 @dataclass(frozen=True)

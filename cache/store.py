@@ -255,13 +255,21 @@ class Store:
         with self._database.reading() as session:
             return read_trials(session, *find_study(session, study), numbers)
 
-    def front(self, study: str) -> list[Trial]:
+    def front(
+        self, study: str, condition: Condition | None = None, device: str = ""
+    ) -> list[Trial]:
         """The trials on the study's front, the best in the first objective first.
 
-        With up to two objectives they are kept right with every measurement, and only read.
+        With up to two objectives they are kept right with every measurement, and only read. With a
+        condition, or for another device (see `best`), it is the front of those that fit, found
+        inside the database.
         """
         with self._database.reading() as session:
             study_id, objectives = find_study(session, study)
+            if condition is not None or device:
+                fitting = ranking.front(session, study_id, objectives, condition, device)
+                known = read_trials(session, study_id, objectives, {0, *fitting})
+                return pareto_front([t for t in known if t.number in fitting], objectives)
             if len(objectives) > 2:
                 done = (t for t in read_trials(session, study_id, objectives) if t.state == "done")
                 return pareto_front({t.candidate_id: t for t in done}.values(), objectives)
