@@ -14,7 +14,9 @@ import typer
 from paretoken.search.cli.options import (
     DEFAULT_STORE,
     AsJson,
+    Budget,
     Device,
+    Knee,
     Maximize,
     Minimize,
     Store,
@@ -39,6 +41,8 @@ def run(
     where: Where = "",
     maximize: Maximize = "",
     minimize: Minimize = "",
+    budget: Budget = None,
+    knee: Knee = False,
     device: Device = "",
     candidate: Annotated[
         str,
@@ -83,7 +87,7 @@ def run(
     store: Store = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
-    """Write a candidate for an engine, by default the best that meets --where.
+    """Write a candidate for an engine, by default the best that meets --where and --budget.
 
     With it goes paretoken_export.json: the settings, the study, what was measured with its spread,
     fingerprints, device, software and date, the version of the engine whose rules were followed,
@@ -105,20 +109,28 @@ def run(
     from paretoken.search.export.artefact import make
     from paretoken.search.export.provenance import Chosen
     from paretoken.search.export.refusal import Refused
+    from paretoken.search.query.selecting import Filter
+    from paretoken.search.report import choosing
     from paretoken.search.report import results as judged
     from paretoken.spaces.errors import BadInput, Unreadable
 
     target = to.replace("-", "_")
     exporter = KINDS["exporters"].load(target)
-    if candidate and (where or maximize or minimize):
-        raise BadInput("--candidate names one already: leave out --where, --maximize, --minimize.")
+    if candidate and (where or maximize or minimize or budget or knee):
+        raise BadInput(
+            "--candidate names one already: leave out --where, --budget, --maximize, --minimize, "
+            "--knee."
+        )
+    wish = choosing.Wish(Filter(where, tuple(budget or ())), maximize, minimize, knee)
     date = datetime.now(UTC).isoformat(timespec="seconds")
     with OpenStore.open(store, create=False) as opened:
-        results = judged.read(opened, study, device=device)
         if candidate:
+            results = judged.read(opened, study, device=device)
             chosen = judged.by_id(results, candidate)
         else:
-            chosen = judged.choose(results, where, maximize, minimize)
+            chosen, results = choosing.best(opened, study, wish, device)
+            if by_batch and results.size:  # the table is made of all that was measured
+                results = judged.read(opened, study, device=device)
         plain = next((trial for trial in results.done if trial.number == 0), None)
 
         def made(trial: Trial) -> Artefact:

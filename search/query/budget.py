@@ -1,13 +1,13 @@
 """`--budget`: how much worse than plain decoding a candidate may be.
 
-    fid<=+2%            at most 2 % more than plain decoding's
-    agreement>=-0.01    at most 0.01 less
-    speedup>=+50%       at least half as fast again
-    fid<=60             no change but a bound: the number itself
-    fid<=+2% and nll<=+1%
+fid<=+2%            at most 2 % more than plain decoding's
+agreement>=-0.01    at most 0.01 less
+speedup>=+50%       at least half as fast again
+fid<=60             no change but a bound: the number itself
+fid<=+2% and nll<=+1%
 
-    budget = bound { ( "and" | "," ) bound }
-    bound  = quantity op number [ "%" ]      op as in --where; a sign makes the number a change
+budget = bound { ( "and" | "," ) bound }
+bound  = quantity op number [ "%" ]      op as in --where; a sign makes the number a change
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ _CALLED = {NUMBER: "a number", TEXT: "text", FLAG: "true or false"}
 
 
 class Names:
-    """What a study knows. settings: asked only if something is no quantity, for that takes longer."""
+    """What a study knows. settings: asked only if a name is no quantity, for that takes longer."""
 
     def __init__(self, numbers: Sequence[str], settings: Callable[[], KnownSettings]) -> None:
         self.numbers = numbers
@@ -46,7 +46,9 @@ class Names:
         close = difflib.get_close_matches(name.text, self.numbers, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         listing = ", ".join(self.numbers) or "nothing measured yet"
-        source.fail(name.column, f"no quantity is called {name.text!r}.{hint} Quantities: {listing}")
+        source.fail(
+            name.column, f"no quantity is called {name.text!r}.{hint} Quantities: {listing}"
+        )
 
     def find(self, source: Source, name: Name) -> Number | Setting:
         """The quantity of that name, or the setting of that path or unambiguous ending."""
@@ -74,7 +76,7 @@ class Names:
 
 
 def bind(source: Source, root: Node, names: Names) -> Condition:
-    """The condition with every name looked up; raises BadInput, with the column, for a wrong one."""
+    """The condition with every name looked up; raises BadInput, with the column."""
 
     def visit(node: Node) -> Condition:
         if isinstance(node, Group):

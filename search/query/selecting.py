@@ -73,7 +73,9 @@ def condition(
         return None
     names = Names(store.numbers(study), lambda: store.settings(study))
     if not names.numbers:
-        raise NothingMatches("nothing to choose from: plain decoding, number 0, is not finished yet.")
+        raise NothingMatches(
+            "nothing to choose from: plain decoding, number 0, is not finished yet."
+        )
     wanted = None if root is None else bind(Source(where), root, names)
     if budgets and device:
         raise BadInput(
