@@ -45,12 +45,12 @@ def knee(front: Sequence[P], objectives: Sequence[Objective]) -> tuple[P, float]
             if before[farthest] > _LEAST:
                 return front[farthest], float(before[farthest])
     raise BadInput(
-        f"a front of {len(front)} point{'s' * (len(front) != 1)} has no knee here: none lies before "
-        "the line between its extremes. Say what it may cost instead, with --budget or --where."
+        f"there is no knee on a front of {len(front)}: no point lies before the line between its "
+        "extremes. Say what speed may cost instead, with --budget or --where."
     )
 
 
-def _normal(extremes: NDArray[np.float64]) -> NDArray[np.float64]:
+def _normal(extremes: NDArray[np.floating]) -> NDArray[np.floating]:
     """n such that n·e = 1 for every extreme e; (1, …, 1) where they span no such plane."""
     import numpy as np
 

@@ -42,12 +42,13 @@ def best(
         return None
     own = rows.number(objective.name)
     ties = [func.coalesce(_loss(rows, wanted), _LAST) for wanted in rows.objectives]
-    return session.connection().scalar(
+    found: int | None = session.connection().scalar(
         rows.select(rows.trial, settings=mentions_settings(condition))
         .where(own.is_not(None), *_where(rows, condition))
         .order_by(-own if objective.higher else own, *ties, rows.trial)
         .limit(1)
     )
+    return found
 
 
 def matching(

@@ -95,8 +95,9 @@ class OnPoints(Rows):
 
     def number(self, name: str) -> ColumnElement[float]:
         if name == SPEEDUP:
-            known = self._speed is not None and self._plain
-            return self.number(self._speed) / self._plain if known else _nothing()
+            if self._speed is None or not self._plain:
+                return _nothing()
+            return self.number(self._speed) / self._plain
         if name in self._axes:
             return self._axes[name]
         if name not in self._numbers.terms:

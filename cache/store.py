@@ -352,6 +352,16 @@ class Store:
         with self._database.reading() as session:
             return read_measurements(session, MeasurementRow.class_id == class_id)
 
+    def classes(self, study: str, number: int) -> dict[str, BehaviourClass]:
+        """The classes that a trial's numbers are the means of, by aspect: "quality", "speed"."""
+        with self._database.reading() as session:
+            wanted = select(TrialRow.quality_id, TrialRow.speed_id).where(
+                TrialRow.study_id == study_row(session, study).id, TrialRow.number == number
+            )
+            ids = [class_id for row in session.execute(wanted) for class_id in row]
+            read = (classes.read_class(session, each) for each in ids if each is not None)
+            return {found.aspect: found for found in read}
+
     def record_export(self, study: str, candidate_id: str, target: str, file: str) -> None:
         """Note that a candidate's settings were handed out: to which target, in which file."""
         with self._database.writing() as session:

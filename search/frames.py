@@ -16,6 +16,8 @@ from paretoken.spaces.records import Measurement, Trial
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from paretoken.search.report.comparing import Comparison
+
 
 def trials_frame(results: Results, trials: Sequence[Trial]) -> DataFrame:
     """One row a trial, in the order given.
@@ -73,6 +75,28 @@ def history_frame(moments: Iterable[Moment]) -> DataFrame:
     """One row a finished trial; columns as the fields of `Moment`."""
     names = list(Moment.__dataclass_fields__)
     return _frame([asdict(moment) for moment in moments], names)
+
+
+def comparison_frame(found: Comparison) -> DataFrame:
+    """One row a quantity: both values with their spreads, the difference B - A, its interval."""
+    columns = ["quantity", "unit", "a", "a_spread", "b", "b_spread", "difference", "low", "high"]
+    rows = [
+        {
+            "quantity": one.name,
+            "unit": one.unit,
+            "a": one.a.value if one.a else math.nan,
+            "a_spread": one.a.spread if one.a else math.nan,
+            "b": one.b.value if one.b else math.nan,
+            "b_spread": one.b.spread if one.b else math.nan,
+            "difference": math.nan if one.change is None else one.change,
+            "low": math.nan if one.low is None else one.low,
+            "high": math.nan if one.high is None else one.high,
+            "how": one.how,
+            "better": one.better,
+        }
+        for one in found.differences
+    ]
+    return _frame(rows, [*columns, "how", "better"])
 
 
 def measurements_frame(candidate: str, measurements: Iterable[Measurement]) -> DataFrame:

@@ -80,7 +80,7 @@ def test_a_condition_that_nothing_meets_says_what_comes_near(store: Store) -> No
         lambda: choosing.best(store, "demo", choosing.Wish(Filter("fid <= 1"), knee=True)),
         lambda: judged.read(store, "demo", wanted=Filter("fid <= 1")),
     ):
-        with pytest.raises(NothingMatches, match="the nearest is number 1: fid = 50"):
+        with pytest.raises(NothingMatches, match="the nearest is number 0: fid = 50"):
             ask()
 
 
