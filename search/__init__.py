@@ -1,0 +1,24 @@
+"""paretoken from Python: search, look at what was found, and hand it on.
+
+    from paretoken.search import Study, best, export, front, search
+
+See `paretoken.search.study`. The names are looked up when they are asked for, so that importing a
+part of this package loads no more than that part.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from paretoken.search.study import Study, best, export, front, search
+
+__all__ = ["Study", "best", "export", "front", "search"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from paretoken.search import study
+
+        return getattr(study, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -57,12 +57,12 @@ def run(
     from paretoken.search.cli.formats import form
     from paretoken.search.frames import trials_frame
     from paretoken.search.query.selecting import Filter
-    from paretoken.search.report import choosing, results
+    from paretoken.search.report import choice, results
 
     shape = form(format, out, as_json)
-    wish = choosing.Wish(Filter(where, tuple(budget or ())), maximize, minimize, knee)
+    wish = choice.Wish(Filter(where, tuple(budget or ())), maximize, minimize, knee)
     with OpenStore.open(store, create=False) as opened:
-        chosen, found = choosing.best(opened, study, wish, device)
+        chosen, found = choice.best(opened, study, wish, device)
     shape.emit(
         table=partial(_print, chosen, found),
         document=partial(results.as_json, chosen, found),

@@ -13,8 +13,8 @@ from paretoken.cache.front import indistinguishable, pareto_front
 from paretoken.cache.store import Store
 from paretoken.search.query.selecting import EVERYBODY, Filter, nothing_fits
 from paretoken.search.report.devices import chosen, devices_of, others_told, timed_on
-from paretoken.search.report.wording import brief, columns, confirmed, heading, quantity, stopped
-from paretoken.spaces.errors import BadInput, UnknownName
+from paretoken.search.report.wording import brief, columns, confirmed, heading, quantity
+from paretoken.spaces.errors import UnknownName
 from paretoken.spaces.objectives import Objective
 from paretoken.spaces.records import Quantity, StudyInfo, Trial
 from paretoken.spaces.settings import summary
@@ -173,24 +173,6 @@ def _once(trials: Sequence[Trial]) -> Sequence[Trial]:
     for trial in sorted(trials, key=lambda trial: trial.state == "stopped"):
         first.setdefault(trial.candidate_id, trial)
     return sorted(first.values(), key=lambda trial: trial.number)
-
-
-def by_id(results: Results, prefix: str) -> Trial:
-    """The finished trial whose candidate id starts so; raises UnknownName or BadInput."""
-    found = [trial for trial in results.done if trial.candidate_id.startswith(prefix)]
-    halted = [trial for trial in results.stopped if trial.candidate_id.startswith(prefix)]
-    if halted and not found:
-        raise BadInput(
-            f"candidate {prefix!r}, number {halted[0].number}, was {stopped(halted[0])}, because "
-            "another was better in everything: it has no quality that compares with the others'. "
-            "Take one that 'paretoken front' lists, or search without --rungs."
-        )
-    if not found:
-        way = "'paretoken front STUDY --all --json' tells their ids."
-        raise UnknownName("finished candidate of this study", prefix, (), way)
-    if len({trial.candidate_id for trial in found}) > 1:
-        raise BadInput(f"{len(found)} candidates of this study start with {prefix!r}: write more.")
-    return found[0]
 
 
 def told(trial: Trial, results: Results) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from paretoken.cache.store import Store
 from paretoken.search.query.selecting import Filter, NothingMatches, condition
-from paretoken.search.report import choosing
+from paretoken.search.report import choice
 from paretoken.search.report import results as judged
 from paretoken.spaces.records import Trial
 
@@ -59,7 +59,7 @@ def by_hand(store: Store, fits: Fits, maximize: str = "", minimize: str = "") ->
 @pytest.mark.parametrize("where", WHERES)
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_the_best_is_the_same(where: str, way: dict[str, str], store: Store) -> None:
-    inside, results = choosing.best(store, "demo", choosing.Wish(Filter(where), **way))
+    inside, results = choice.best(store, "demo", choice.Wish(Filter(where), **way))
     assert inside == by_hand(store, WHERES[where], **way)
     assert results == judged.read(store, "demo")
 
@@ -76,8 +76,8 @@ def test_the_front_of_those_that_fit_is_the_same(where: str, store: Store) -> No
 
 def test_a_condition_that_nothing_meets_says_what_comes_near(store: Store) -> None:
     for ask in (
-        lambda: choosing.best(store, "demo", choosing.Wish(Filter("fid <= 1"))),
-        lambda: choosing.best(store, "demo", choosing.Wish(Filter("fid <= 1"), knee=True)),
+        lambda: choice.best(store, "demo", choice.Wish(Filter("fid <= 1"))),
+        lambda: choice.best(store, "demo", choice.Wish(Filter("fid <= 1"), knee=True)),
         lambda: judged.read(store, "demo", wanted=Filter("fid <= 1")),
     ):
         with pytest.raises(NothingMatches, match="the nearest is number 0: fid = 50"):
@@ -151,7 +151,7 @@ def test_the_knee_is_the_one_worked_out_by_hand(store: Store) -> None:
     found, distance = knee(front, objectives)
     assert found.number == 3
     assert distance == pytest.approx((1 - 2 / 3 - 0.1) / math.sqrt(2))  # rounding alone
-    chosen, _ = choosing.best(store, "demo", choosing.Wish(knee=True))
+    chosen, _ = choice.best(store, "demo", choice.Wish(knee=True))
     assert chosen.number == 3
     for few in (front[:1], front[::2], [front[0], front[0]], []):
         with pytest.raises(ValueError, match="no knee"):

@@ -13,7 +13,7 @@ from paretoken.cache.store import Store
 from paretoken.search.query.grammar import parse
 from paretoken.search.query.selecting import Filter, NothingMatches, condition
 from paretoken.search.query.tokens import Source
-from paretoken.search.report import choosing
+from paretoken.search.report import choice
 from paretoken.spaces.errors import BadInput, BadValue
 from paretoken.spaces.objectives import Objective
 from paretoken.spaces.records import Environment, Measurement, Quantity, StudyInfo
@@ -292,7 +292,7 @@ def test_conditions_made_by_hand_are_checked() -> None:
 def test_the_nearest_trial_is_told_when_nothing_matches(asked: Store) -> None:
     def told(where: str) -> str:
         with pytest.raises(NothingMatches) as caught:
-            choosing.best(asked, "s", choosing.Wish(Filter(where)))
+            choice.best(asked, "s", choice.Wish(Filter(where)))
         said = str(caught.value)
         assert "\n" not in said and said.startswith("none of the 3 finished trials meets")
         return said
@@ -310,6 +310,6 @@ def test_the_nearest_trial_is_told_when_nothing_matches(asked: Store) -> None:
 def test_a_study_without_plain_decoding_has_nothing_to_choose_from(tmp_path: Any) -> None:
     with Store.open(f"sqlite:///{tmp_path}/empty.db") as store:
         store.create_study(StudyInfo("s", "", "", 0, {}, WANTED, {}, ""))
-        for wish in (choosing.Wish(), choosing.Wish(Filter("fid < 1")), choosing.Wish(knee=True)):
+        for wish in (choice.Wish(), choice.Wish(Filter("fid < 1")), choice.Wish(knee=True)):
             with pytest.raises(NothingMatches, match="nothing to choose from"):
-                choosing.best(store, "s", wish)
+                choice.best(store, "s", wish)

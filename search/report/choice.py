@@ -1,4 +1,4 @@
-"""The one candidate to take, and what it is judged beside."""
+"""The one candidate to take: by a condition and an aim, at the knee, or by its id."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from paretoken.cache.store import Store
 from paretoken.search.query.selecting import EVERYBODY, Filter, NothingMatches, nothing_fits
 from paretoken.search.report.devices import chosen
 from paretoken.search.report.results import Results, other_device, read, speed_first
+from paretoken.search.report.wording import stopped
 from paretoken.spaces.errors import BadInput, UnknownName
 from paretoken.spaces.objectives import Objective
 from paretoken.spaces.records import Trial
@@ -53,6 +54,24 @@ def best(
     if trial.number not in {known.number for known in results.trials}:
         results = replace(results, trials=(*results.trials, trial))
     return trial, results
+
+
+def by_id(results: Results, prefix: str) -> Trial:
+    """The finished trial whose candidate id starts so; raises UnknownName or BadInput."""
+    found = [trial for trial in results.done if trial.candidate_id.startswith(prefix)]
+    halted = [trial for trial in results.stopped if trial.candidate_id.startswith(prefix)]
+    if halted and not found:
+        raise BadInput(
+            f"candidate {prefix!r}, number {halted[0].number}, was {stopped(halted[0])}, because "
+            "another was better in everything: it has no quality that compares with the others'. "
+            "Take one that 'paretoken front' lists, or search without --rungs."
+        )
+    if not found:
+        way = "'paretoken front STUDY --all --json' tells their ids."
+        raise UnknownName("finished candidate of this study", prefix, (), way)
+    if len({trial.candidate_id for trial in found}) > 1:
+        raise BadInput(f"{len(found)} candidates of this study start with {prefix!r}: write more.")
+    return found[0]
 
 
 def _extreme(store: Store, study: str, wish: Wish, elsewhere: str) -> Trial:
