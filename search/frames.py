@@ -129,12 +129,15 @@ def _text(value: Any) -> str | None:
 
 
 def _frame(rows: list[dict[str, Any]], columns: list[str]) -> DataFrame:
-    """A frame whose columns each hold one type, so that every format takes them."""
+    """A frame whose columns each hold one type, so that every format takes them.
+
+    Empty text is missing, as CSV has no other word for it.
+    """
     from pandas import DataFrame, Series  # half a second
 
     made = {}
     for column in columns:
-        values = [row.get(column) for row in rows]
+        values = [None if row.get(column) == "" else row.get(column) for row in rows]
         kinds = {type(value) for value in values if value is not None}
         if len(kinds) > 1 and not kinds <= {int, float}:
             kinds, values = {str}, [_text(value) for value in values]
