@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sqlalchemy import (
+    Boolean,
     ColumnElement,
     Double,
     Text,
     and_,
     case,
+    cast,
     false,
     func,
     literal,
@@ -124,7 +126,7 @@ def _compare(row: Row, leaf: Compare) -> ColumnElement[bool]:
     whens: list[tuple[ColumnElement[bool], Any]] = []
     absent = [side.found.is_(None) for side in (one, other) if side.kind in (None, NUMBER)]
     if absent:
-        whens.append((or_(*absent), null()))
+        whens.append((or_(*absent), _unknown()))
     for kind in (NUMBER, TEXT, FLAG) if equality else _ORDERED:
         if one.kind in (None, kind) and other.kind in (None, kind):
             compared = SIGNS[sign](one.values(kind, whole), other.values(kind, whole))
@@ -135,7 +137,7 @@ def _compare(row: Row, leaf: Compare) -> ColumnElement[bool]:
             whens.append((and_(one.has(NULL), other.has(NULL)), true() if same else false()))
         unlike = false() if same else true()
         return case(*whens, else_=unlike) if whens else unlike
-    return case(*whens, else_=null()) if whens else _unknown()
+    return case(*whens, else_=_unknown()) if whens else _unknown()
 
 
 def _presence(row: Row, side: Operand, sign: str) -> ColumnElement[bool]:
@@ -187,8 +189,8 @@ def _distance(row: Row, leaf: Compare) -> ColumnElement[float]:
 
 
 def _unknown() -> ColumnElement[bool]:
-    """Unknown, as an expression of a truth value."""
-    return case((false(), true()), else_=null())
+    """Unknown: PostgreSQL takes a bare NULL among others for text."""
+    return cast(null(), Boolean)
 
 
 def _is_sqlite(row: Row) -> bool:

@@ -37,7 +37,7 @@ from sqlalchemy.orm import Session
 
 from paretoken.cache import points
 from paretoken.cache.bulk import insert_rows
-from paretoken.cache.condition import Compare, Number, every
+from paretoken.cache.condition import Compare, Number, Setting, every
 from paretoken.cache.ranking import best
 from paretoken.cache.schema import CandidateRow, MeanRow, MeasurementRow, PointRow, TrialRow
 from paretoken.cache.staircase import front, recomputed_front
@@ -135,7 +135,7 @@ def fill(store: Store, population: Population) -> Spent:
     total = sum(-(-size // BATCH) for size in population.sizes)
     for batch in track(population.batches(), "inserting", total=total):
         with store._database.writing() as session:
-            rows = [{"id": each.id, "json": dumps({"is": each.id})} for each in batch]
+            rows = [{"id": each.id, "json": dumps(settings(each))} for each in batch]
             insert_rows(session, CandidateRow, rows)
         many = [(each.id, observed) for each in batch for observed in each.observed]
         before = time.perf_counter()
@@ -170,6 +170,12 @@ def finish(store: Store, batch: Batch, classes: list[int]) -> None:
 
 def measured(name: str, sign: str, value: float) -> Compare:
     return Compare(Number(name), sign, value)
+
+
+def settings(candidate: Candidate) -> dict[str, object]:
+    """Some, in the depth that real ones have."""
+    drafter = {"is": "drafters/jacobi", "window": candidate.number % 64}
+    return {"is": candidate.id, "decoder": {"is": "decoders/speculative", "drafter": drafter}}
 
 
 def is_sqlite(store: Store) -> bool:
@@ -233,6 +239,14 @@ def measure(store: Store, repeats: int) -> Iterator[tuple[str, str, float, float
         chosen = store.best("study 1", KID, Compare(Number("speedup"), ">=", 2.0))
         return None if chosen is None else chosen.number
 
+    wide = Compare(Setting(("decoder", "drafter", "window")), ">", 8)
+    name = "best speed, fid <= 41 and window > 8 (a setting)"
+    both = every(wide, measured("fid", "<=", 41.0))
+    found = reading(lambda session: best(session, 1, SPEED, both))
+    yield name, f"trial {found()}", *milliseconds(found, min(repeats, 10))
+    known = store.settings("study 1").kinds
+    looked_up = milliseconds(lambda: store.settings("study 1"), 3)
+    yield "which settings there are", f"{len(known)} paths", *looked_up
     yield "best kid, speedup >= 2, as a whole trial", f"{trial()}", *milliseconds(trial, repeats)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from paretoken.cache.condition import SIGNS, Compare, Every, Number, Setting
+from paretoken.cache.condition import MISSING, SIGNS, Compare, Every, Number, Setting
 from paretoken.cache.store import Store
-from paretoken.search.query.grammar import parse
+from paretoken.search.query.grammar import Group, Name, Node, parse
 from paretoken.search.query.selecting import Filter, NothingMatches, condition
 from paretoken.search.query.tokens import Source
 from paretoken.search.report import choice
@@ -249,6 +250,80 @@ def test_the_longest_conditions_are_answered_and_longer_ones_refused(
         matches("fid < 60" + " " * 50_000 + "or fid > 60")
     with pytest.raises(BadInput, match="no quantity or setting"):
         matches("x" * 10_000 + " < 1")
+
+
+ROWS: tuple[dict[str, Any], ...] = (  # the trials of `asked`, by what the sentences below name
+    {"fid": 49.0, "speedup": 1.0, "decoder": "plain"},
+    {
+        "fid": 50.0, "speedup": 2.5, "decoder": "speculative", "decoder.verifier": "grouped",
+        "decoder.verifier.size": 4, "decoder.drafter": "jacobi", "decoder.drafter.window": 16,
+        "decoder.drafter.exact": True, "sampling.top_k": None,
+    },
+    {"fid": 70.0, "speedup": 1.5, "kid": 0.01, "decoder": "x", "decoder.length.size": 7,
+     "dtype": "fp32"},
+)  # fmt: skip
+NAMES = sorted({name for row in ROWS for name in row})
+VALUES = ["1", "4", "50", "2.5", "'grouped'", '"x"', "true", "false", "null"]
+
+
+def sentence(draw: random.Random, depth: int) -> str:
+    kind = draw.random()
+    if depth and kind < 0.5:
+        word = draw.choice(["and", "or"])
+        return f"({sentence(draw, depth - 1)} {word} {sentence(draw, depth - 1)})"
+    if depth and kind < 0.65:
+        return f"not {sentence(draw, depth - 1)}"
+    left, right = draw.choice(NAMES), draw.choice(NAMES + VALUES)
+    if kind < 0.75:
+        several = ", ".join(draw.choices(VALUES, k=draw.randint(1, 3)))
+        return f"{left} {draw.choice(['in', 'not in'])} ({several})"
+    if kind < 0.85:
+        return f"{left} {draw.choice(['==', '!='])} missing"
+    return f"{left} {draw.choice(list(SIGNS))} {right}"
+
+
+def truth(node: Node, row: dict[str, Any]) -> bool | None:
+    """The meaning of a condition, as the documentation has it."""
+    if isinstance(node, Group):
+        parts = [truth(part, row) for part in node.parts]
+        if node.word == "not":
+            return None if parts[0] is None else not parts[0]
+        decisive = node.word == "or"
+        return decisive if decisive in parts else None if None in parts else not decisive
+    left, right = (
+        row.get(side.text, MISSING) if isinstance(side, Name) else side
+        for side in (node.left, node.right)
+    )
+    if MISSING in (node.left, node.right):
+        return ((left is MISSING) == (right is MISSING)) == (node.sign == "==")
+    if left is MISSING or right is MISSING:
+        return None
+    kinds = ["flag" if isinstance(v, bool) else "text" if isinstance(v, str) else
+             "null" if v is None else "number" for v in (left, right)]  # fmt: skip
+    alike = kinds[0] == kinds[1]
+    if node.sign in ("==", "!="):
+        return (alike and left == right) == (node.sign == "==")
+    return bool(SIGNS[node.sign](left, right)) if alike and kinds[0] in ("number", "text") else None
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_random_sentences_mean_what_is_documented(asked: Store, seed: int) -> None:
+    draw = random.Random(seed)
+    answers: set[tuple[int, ...]] = set()
+    refused = 0
+    for _ in range(100):
+        where = sentence(draw, 3)
+        root = parse(Source(where))
+        expected = [number for number, row in enumerate(ROWS) if truth(root, row) is True]
+        try:
+            found = asked.matching("s", condition(asked, "s", where))
+        except BadInput as error:
+            assert "cannot order" in str(error), where
+            refused += 1
+            continue
+        assert found == expected, where
+        answers.add(tuple(found))
+    assert len(answers) >= 6 and 0 < refused < 80
 
 
 def test_an_empty_condition_is_none_and_blank_source_is_refused(asked: Store) -> None:
