@@ -185,6 +185,6 @@ def test_importing_the_package_loads_nothing_else() -> None:
         "print(export.__module__, search.__module__)\n"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert ran.stdout.split("\n")[:2] == ["[]", "paretoken.search.study paretoken.search.study"]
+    assert ran.stdout.split("\n")[:2] == ["[]", "paretoken.search.study paretoken.search.begin"]
     with pytest.raises(AttributeError, match="no attribute 'fronts'"):
         _ = api.fronts
