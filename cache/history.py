@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select, union
 from sqlalchemy.orm import Session
 
+from paretoken.cache.clock import moment
 from paretoken.cache.numbers import objectives_of
 from paretoken.cache.overview import failure_times
 from paretoken.cache.schema import MeasurementRow, PointRow, StudyRow, TrialRow
@@ -25,10 +26,16 @@ class Moment:
 
     time: by which this trial and all before it had been observed, in the store's format; not
     before the study began. An answer from the store is as old as the class's first observation.
+    seconds: since the study began, pauses between its searches included. evaluations: measurements
+    of the study's candidates made since it began, those of stopped and failed ones and fresh ones
+    of the front too; measuring_s: the seconds that these took, one after the other.
     """
 
     number: int
     time: str
+    seconds: float
+    evaluations: int
+    measuring_s: float
     volume: float
     places: int
 
@@ -58,12 +65,22 @@ def history(session: Session, study_id: int, reference: Mapping[str, float]) -> 
         .order_by(TrialRow.number)
     )
     moments = []
-    time = session.get_one(StudyRow, study_id).created
+    begun = time = session.get_one(StudyRow, study_id).created
+    spent = _Spent(session, study_id, begun)
     for trial_id, number, x, y in rows:
         if x is not None:
             growing.add(x, y)
         time = max(time, times[trial_id])
-        moments.append(Moment(number, time, growing.volume, growing.places))
+        moments.append(
+            Moment(
+                number,
+                time,
+                (moment(time) - moment(begun)).total_seconds(),
+                *spent.until(time),
+                growing.volume,
+                growing.places,
+            )
+        )
     return moments
 
 
@@ -111,6 +128,28 @@ def _times(session: Session, study_id: int) -> dict[int, str]:
         )
         for trial_id, candidate_id, *classes in trials
     }
+
+
+class _Spent:
+    """The measurements of a study's candidates since it began."""
+
+    def __init__(self, session: Session, study_id: int, begun: str) -> None:
+        own = select(TrialRow.candidate_id).where(TrialRow.study_id == study_id)
+        rows = session.connection().execute(
+            select(MeasurementRow.created, MeasurementRow.seconds)
+            .where(MeasurementRow.candidate_id.in_(own), MeasurementRow.created >= begun)
+            .order_by(MeasurementRow.created)
+        )
+        self._times: list[str] = []
+        self._seconds = [0.0]
+        for created, seconds in rows:
+            self._times.append(created)
+            self._seconds.append(self._seconds[-1] + seconds)
+
+    def until(self, time: str) -> tuple[int, float]:
+        """How many were made by then, and the seconds they took."""
+        count = bisect.bisect_right(self._times, time)
+        return count, self._seconds[count]
 
 
 class _Front:

@@ -24,6 +24,7 @@ COMMANDS = (
     "search",
     "front",
     "best",
+    "compare",
     "history",
     "report",
     "serve",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from dataclasses import asdict
@@ -219,7 +220,7 @@ def run(
     from paretoken.cache.store import Store as OpenStore
     from paretoken.search import rung_account
     from paretoken.search.accounting import account, disagreed, told
-    from paretoken.search.cli.front import print_json, print_results
+    from paretoken.search.cli.front import as_document, print_results
     from paretoken.search.cli.live import watching
     from paretoken.search.cli.tables import console
     from paretoken.search.loop import Plan, search
@@ -269,7 +270,8 @@ def run(
     climbed = rung_account.account(info, tried) if info.rungs else None
     if as_json:
         of_rungs = {"rungs": asdict(climbed)} if climbed else {}
-        print_json(results, account=asdict(found) | _costs(outcome) | of_rungs)
+        told_all = as_document(results, account=asdict(found) | _costs(outcome) | of_rungs)
+        print(json.dumps(told_all, indent=2, allow_nan=False))
         return
     print_results(results, out)
     out.print(f"\n{told(found)} {_costs_told(outcome)}", markup=False, soft_wrap=True)

@@ -15,11 +15,11 @@ from typing import Any
 
 import pyglove as pg
 
-from paretoken.search.export.artefact import SIDECAR, Artefact, check, make
-from paretoken.search.export.provenance import Chosen
-from paretoken.search.export.refusal import Code, Refused
-from paretoken.search.export.schemas import load as load_schema
 from paretoken.search.exporters import Exporter
+from paretoken.search.exporting.artefact import SIDECAR, Artefact, check, make
+from paretoken.search.exporting.provenance import Chosen
+from paretoken.search.exporting.refusal import Code, Refused
+from paretoken.search.exporting.schemas import load as load_schema
 from paretoken.spaces.candidate import from_tree, to_tree
 from paretoken.spaces.canonical import canonical
 from paretoken.spaces.conformance import Check

@@ -1,75 +1,59 @@
-"""The one candidate to take: by a condition, by an aim, or by its id."""
+"""The one candidate to take: by a condition and an aim, at the knee, or by its id."""
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass, replace
 
+from paretoken.cache.front import pareto_front
+from paretoken.cache.knee import knee
 from paretoken.cache.store import Store
-from paretoken.search.query import NothingMatches, parse, select
-from paretoken.search.report.devices import chosen, others_told
-from paretoken.search.report.results import Results, first_device, loss, read, speed_first, value
+from paretoken.search.query.selecting import EVERYBODY, Filter, NothingMatches, nothing_fits
+from paretoken.search.report.devices import chosen
+from paretoken.search.report.results import Results, other_device, read, speed_first
 from paretoken.search.report.wording import stopped
 from paretoken.spaces.errors import BadInput, UnknownName
 from paretoken.spaces.objectives import Objective
 from paretoken.spaces.records import Trial
 
 
-def best(
-    store: Store,
-    study: str,
-    where: str = "",
-    maximize: str = "",
-    minimize: str = "",
-    device: str = "",
-) -> tuple[Trial, Results]:
-    """The trial that `choose` takes, and results to show it with. device: see `read`.
+@dataclass(frozen=True)
+class Wish:
+    """What the best is: of those that fit, the largest or least of a quantity, or the knee.
 
-    A condition of nothing but bounds on numbers is answered inside the database.
+    By default the fastest. Ties go to the objectives in their order, then to the earlier trial.
     """
-    bounds = parse(where).bounds() if where.strip() else []
-    info = store.study(study)
-    devices = store.devices(study)
-    here = chosen(devices, device)
-    in_store = here == first_device(store, study)
-    if bounds is not None and in_store and not (maximize and minimize):
-        name = maximize or minimize or speed_first(info.objectives)[0].name
-        own = next((o for o in info.objectives if o.name == name), None)
-        higher = bool(maximize) or (not minimize and (own is None or own.higher))
-        found = store.best(study, Objective(name, "", higher, ""), bounds)
-        if found is not None:
-            front = {trial.number for trial in store.front(study)}
-            shown = tuple(number for number in front if number == found.number)
-            left_out = others_told(devices, here)
-            judged = Results(
-                info, speed_first(info.objectives), (found,), shown, (), left_out, device=here
+
+    fitting: Filter = EVERYBODY
+    maximize: str = ""
+    minimize: str = ""
+    knee: bool = False
+
+    def __post_init__(self) -> None:
+        if self.maximize and self.minimize:
+            raise BadInput("choose one of --maximize and --minimize: a best needs one direction.")
+        if self.knee and (self.maximize or self.minimize):
+            raise BadInput(
+                "--knee weighs all objectives: leave out --maximize and --minimize, or it."
             )
-            return found, judged
-    results = read(store, study, device=device)
-    return choose(results, where, maximize, minimize), results
 
 
-def choose(results: Results, where: str = "", maximize: str = "", minimize: str = "") -> Trial:
-    """The one trial to take: the best of those that meet `where`, by default the fastest.
+def best(
+    store: Store, study: str, wish: Wish | None = None, device: str = ""
+) -> tuple[Trial, Results]:
+    """The trial to take, and the results of its study; raises NothingMatches.
 
-    Ties go to the objectives in their order, then to the earlier trial. Raises NothingMatches.
+    It is found inside the database, and of a large study no more than the front is read. device:
+    see `results.read`.
     """
-    if maximize and minimize:
-        raise BadInput("choose one of --maximize and --minimize: a best needs one direction.")
-    found = select(where, results.trials)
-    first = results.objectives[0]
-    if maximize or minimize:
-        name = maximize or minimize
-        known = {name for trial in results.done for name in trial.quantities}
-        if name not in known:
-            raise UnknownName("measured quantity", name, known)
-        first = Objective(name, "", bool(maximize), "")
-    having = [trial for trial in found if math.isfinite(value(trial, first.name))]
-    if not having:
-        raise NothingMatches(
-            f"none of the {len(found)} trials that meet the condition has {first.name!r}."
-        )
-    order = (first, *results.objectives)
-    return min(having, key=lambda t: (*(loss(t, objective) for objective in order), t.number))
+    wish = wish or Wish()
+    here = chosen(store.devices(study), device)
+    elsewhere = other_device(store, study, here)
+    trial = _of_knee(store, study, wish, elsewhere) if wish.knee else None
+    trial = trial or _extreme(store, study, wish, elsewhere)
+    results = read(store, study, front_only=True, device=here)
+    if trial.number not in {known.number for known in results.trials}:
+        results = replace(results, trials=(*results.trials, trial))
+    return trial, results
 
 
 def by_id(results: Results, prefix: str) -> Trial:
@@ -88,3 +72,33 @@ def by_id(results: Results, prefix: str) -> Trial:
     if len({trial.candidate_id for trial in found}) > 1:
         raise BadInput(f"{len(found)} candidates of this study start with {prefix!r}: write more.")
     return found[0]
+
+
+def _extreme(store: Store, study: str, wish: Wish, elsewhere: str) -> Trial:
+    condition = wish.fitting.condition(store, study, elsewhere)
+    objectives = speed_first(store.study(study).objectives)
+    name = wish.maximize or wish.minimize or objectives[0].name
+    known = store.numbers(study)
+    if known and name not in known:
+        raise UnknownName("measured quantity", name, known)
+    own = next((objective for objective in objectives if objective.name == name), None)
+    higher = bool(wish.maximize) or (not wish.minimize and own is not None and own.higher)
+    found = store.best(study, Objective(name, "", higher, ""), condition, elsewhere)
+    if found is not None:
+        return found
+    fitting = len(store.matching(study, condition, elsewhere))
+    if fitting:
+        raise NothingMatches(
+            f"none of the {fitting} trials that meet the condition has {name!r}: take another "
+            "quantity, or another --device."
+        )
+    raise nothing_fits(store, study, condition, wish.fitting.said, elsewhere)
+
+
+def _of_knee(store: Store, study: str, wish: Wish, elsewhere: str) -> Trial:
+    condition = wish.fitting.condition(store, study, elsewhere)
+    objectives = speed_first(store.study(study).objectives)
+    front = pareto_front(store.front(study, condition, elsewhere), objectives)
+    if not front:
+        raise nothing_fits(store, study, condition, wish.fitting.said, elsewhere)
+    return knee(front, objectives)[0]

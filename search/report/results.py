@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from paretoken.cache.condition import Condition
 from paretoken.cache.front import indistinguishable, pareto_front
 from paretoken.cache.store import Store
+from paretoken.search.query.selecting import EVERYBODY, Filter, nothing_fits
 from paretoken.search.report.devices import chosen, devices_of, others_told, timed_on
 from paretoken.search.report.wording import brief, columns, confirmed, heading, quantity
 from paretoken.spaces.errors import UnknownName
@@ -69,33 +71,58 @@ def read(
     *,
     front_only: bool = False,
     device: str = "",
+    wanted: Filter = EVERYBODY,
 ) -> Results:
     """The results of a stored study. objectives: "fid,images_per_s", say; "" for its own.
 
     front_only: of a large study, no more than its front and plain decoding are read. device: a
-    part of the name of the kind that is compared; "" for the one that most were timed on.
+    part of the name of the kind that is compared; "" for the one that most were timed on. wanted:
+    only the candidates that fit are judged, and compared with each other only; raises
+    NothingMatches where none does.
     """
     info = store.study(study)
     size = store.size(study) if front_only else 0
-    if size > LARGE and not objectives.strip():
-        devices = store.devices(study)
-        if chosen(devices, device) == first_device(store, study):
-            return _of_front(info, store, size, devices)
-    return judge(info, store.trials(study), objectives, device)
+    devices = store.devices(study)
+    here = chosen(devices, device)
+    elsewhere = other_device(store, study, here)
+    condition = wanted.condition(store, study, elsewhere)
+    if size > LARGE and not objectives.strip() and not elsewhere:
+        return _of_front(info, store, size, devices, wanted, condition)
+    if condition is None:
+        return judge(info, store.trials(study), objectives, device)
+    fitting = store.matching(study, condition, elsewhere)
+    if not fitting:
+        raise nothing_fits(store, study, condition, wanted.said, elsewhere)
+    trials = [t for t in store.trials(study, {0, *fitting}) if t.number in set(fitting)]
+    found = judge(info, trials, objectives, here)
+    return replace(found, note="\n".join(filter(None, [wanted.note(len(fitting)), found.note])))
 
 
-def _of_front(info: StudyInfo, store: Store, size: int, devices: Mapping[str, int]) -> Results:
-    front = store.front(info.name)
+def _of_front(
+    info: StudyInfo,
+    store: Store,
+    size: int,
+    devices: Mapping[str, int],
+    wanted: Filter,
+    condition: Condition | None,
+) -> Results:
+    front = store.front(info.name, condition)
+    if condition is not None and not front:
+        raise nothing_fits(store, info.name, condition, wanted.said)
     trials = {trial.number: trial for trial in (*store.trials(info.name, {0}), *front)}
     device = first_device(store, info.name)
     only = f"of more than {LARGE:,} trials only the front is read: what noise does not tell from "
+    notes = [f"{only}it, --all shows", others_told(devices, device)]
+    if condition is not None:
+        notes.insert(0, wanted.note())
+    objectives = speed_first(info.objectives)
     return Results(
         info,
-        speed_first(info.objectives),
+        objectives,
         tuple(trials[number] for number in sorted(trials)),
-        tuple(trial.number for trial in front),
+        tuple(t.number for t in sorted(front, key=lambda t: loss(t, objectives[0]))),
         (),
-        "\n".join(filter(None, [f"{only}it, --all shows", others_told(devices, device)])),
+        "\n".join(filter(None, notes)),
         size,
         device,
     )
@@ -105,6 +132,11 @@ def first_device(store: Store, study: str) -> str:
     """Where plain decoding was timed: the store keeps the front of that kind."""
     place = next((trial.environment for trial in store.trials(study, {0})), None)
     return place.device if place is not None else ""
+
+
+def other_device(store: Store, study: str, device: str) -> str:
+    """The device, if it is not the one that plain decoding was timed on; else ""."""
+    return "" if device == first_device(store, study) else device
 
 
 def judge(

@@ -15,9 +15,9 @@ from paretoken.evaluators.engine.geometry import Geometry
 from paretoken.evaluators.engine.proposal import Proposal, Verdict
 from paretoken.evaluators.metrics.by_sample import Said, TextMetric
 from paretoken.search.cli.main import main
-from paretoken.search.export.asked import Asked
 from paretoken.search.exporters import Documents
 from paretoken.search.exporters.vllm import Vllm
+from paretoken.search.exporting.asked import Asked
 from paretoken.spaces.component import Component
 from paretoken.spaces.conformance import NotConforming, check, kinds
 from paretoken.spaces.errors import UnknownName

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
-from paretoken.search.export.artefact import SIDECAR, Artefact, check, make
-from paretoken.search.export.provenance import Chosen
-from paretoken.search.export.refusal import Code, Refused
-from paretoken.search.export.schemas import breaches, load
+from paretoken.search.exporting.artefact import SIDECAR, Artefact, check, make
+from paretoken.search.exporting.provenance import Chosen
+from paretoken.search.exporting.refusal import Code, Refused
+from paretoken.search.exporting.schemas import breaches, load
 from paretoken.spaces.candidate import from_tree, to_tree
 from paretoken.spaces.canonical import canonical
 from paretoken.spaces.objectives import Objective

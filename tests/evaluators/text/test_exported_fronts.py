@@ -15,9 +15,9 @@ import pytest
 
 from paretoken.cache.store import Store
 from paretoken.search.cli.main import main
-from paretoken.search.export import syntax
-from paretoken.search.export.artefact import SIDECAR, check
-from paretoken.search.export.refusal import Code
+from paretoken.search.exporting import syntax
+from paretoken.search.exporting.artefact import SIDECAR, check
+from paretoken.search.exporting.refusal import Code
 from paretoken.spaces.candidate import from_tree, to_tree
 from paretoken.spaces.canonical import canonical
 from paretoken.spaces.objectives import Objective

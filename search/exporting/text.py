@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from paretoken.search.export.asked import Asked
-from paretoken.search.export.refusal import Code
+from paretoken.search.exporting.asked import Asked
+from paretoken.search.exporting.refusal import Code
 
 # Drafters whose drafts are certain of themselves: they have no law but one token.
 _LOOKED_UP = ("aggressive", "prompt_lookup", "trigram")
