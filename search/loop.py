@@ -93,7 +93,7 @@ def search(plan: Plan, store: Store, watch: Watcher) -> Outcome:
             f"plain decoding failed in study {info.name!r}, so it compares nothing: mend the cause "
             "and begin a study of another name.",
         )
-    workers = _workers(plan, info, trials, watch)
+    workers = _workers(plan, _with_artefacts(info, store), trials, watch)
     try:
         check_last(info.rungs, workers.about.samples)
         info = replace(info, objectives=info.objectives or workers.about.objectives)
@@ -183,6 +183,18 @@ def _workers(plan: Plan, info: StudyInfo, trials: list[Trial], watch: Watcher) -
     return RayWorkers(plan.cluster, info, timed.device if timed else "", say)
 
 
+def _with_artefacts(info: StudyInfo, store: Store) -> StudyInfo:
+    """What a workload that trains is opened with: its artefacts lie beside the store.
+
+    Where they lie is no part of the study, which may move together with them.
+    """
+    if KINDS["workloads"].load(info.workload).modality != "training":
+        return info
+    beside = store.beside("artefacts")
+    usual = {} if beside is None else {"artefacts": str(beside)}
+    return replace(info, options={**usual, **info.options})
+
+
 def _new_study(plan: Plan, store: Store) -> StudyInfo:
     """The study to be stored; every name and value of the plan is checked first."""
     if any(info.name == plan.study for info, _ in store.studies()):
@@ -195,7 +207,7 @@ def _new_study(plan: Plan, store: Store) -> StudyInfo:
     space = load(plan.space or plugin.space_for(plan.options))
     for setting in plan.settings:
         space = space.narrow(*parse_setting(setting))
-    if "batch" in plan.options:
+    if "batch" in plan.options and "runtime" in space.root.fields:
         space = space.fix("runtime.batch", plan.options["batch"])
     return StudyInfo(
         plan.study,

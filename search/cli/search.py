@@ -104,8 +104,8 @@ def run(
             "--samples",
             min=2,
             metavar="N",
-            help="Images or prompts for each quality measurement. Compare equal N only: FID falls "
-            "with N.",
+            help="Images or prompts for each quality measurement, or runs with their own seeds "
+            "where a model is trained. Compare equal N only: FID falls with N.",
             rich_help_panel=_MEASURING,
         ),
     ] = None,
@@ -136,7 +136,8 @@ def run(
             "--batch",
             min=1,
             metavar="N",
-            help="Batch size at which speed is measured. [default: 1]",
+            help="Batch size at which speed is measured, or a model is trained. [default: 1, or "
+            "the workload's own]",
             show_default=False,
             rich_help_panel=_MEASURING,
         ),
@@ -215,6 +216,7 @@ def run(
       paretoken search fashion --study first --resume --trials 60
       paretoken search fashion --study rungs --rungs 125,250,1000 --samples 1000 --minutes 10
       paretoken search fashion --study wide --ray local --workers 2 --trials 60
+      paretoken search continual --study rates --space schedules-compared --algorithm grid
     """
     from paretoken.cache.store import Store as OpenStore
     from paretoken.search import rung_account
@@ -278,9 +280,11 @@ def run(
     for one in disagreements:
         out.print(disagreed(one), markup=False, soft_wrap=True)
     name, where_it_is = shlex.quote(study), _option(store)
+    faster = any("speedup" in trial.quantities for trial in results.done)
+    wish = "--where 'speedup >= 2' --out tuned.json" if faster else "--out tuned.json"
     out.print(
         f"\nnext:  paretoken report {name} --out report.html{where_it_is}\n"
-        f"       paretoken export {name} --where 'speedup >= 2' --out tuned.json{where_it_is}",
+        f"       paretoken export {name} {wish}{where_it_is}",
         markup=False,
         soft_wrap=True,
     )
