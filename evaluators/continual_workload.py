@@ -1,4 +1,4 @@
-"""Continual pre-training: train on one data set, then on another; what is learnt, what is forgotten.
+"""Continual pre-training: train on one data set, then on another; judge what is learnt and lost.
 
 A candidate is a schedule. It ships a model after each data set, and both are judged: how good the
 last is on the new data, and how much worse on the old than the one that was shipped for them. A
@@ -218,9 +218,7 @@ class ContinualWorkload:
         mean, error = mean_and_error(values.tolist())
         detail = {"spread_from": "standard error over seeds", "std": error * len(values) ** 0.5}
         comparable = f"{len(values)} runs of {self._stages[0]} + {self._stages[1]} steps"
-        return Quantity(
-            name, mean, error, len(values), "nats/token", False, comparable, detail
-        )
+        return Quantity(name, mean, error, len(values), "nats/token", False, comparable, detail)
 
 
 def _told(phases: Sequence[Any]) -> NDArray[np.float64]:

@@ -53,7 +53,7 @@ class Artefacts:
         return (self._place(key) / _MANIFEST).is_file()
 
     def files(self, key: str) -> frozenset[str]:
-        """What files an artefact has, without their suffix; none where there is no such artefact."""
+        """What files an artefact has, without their suffix; none where there is none."""
         try:
             return frozenset(self._manifest(self._place(key))["files"])
         except (OSError, ValueError, KeyError):

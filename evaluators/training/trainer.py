@@ -138,8 +138,8 @@ class Trainer:
         self._model.eval()
         total = 0.0
         parts = zip(
-            domain.held_out.split(_JUDGED_AT_ONCE),
-            domain.held_out_classes.split(_JUDGED_AT_ONCE),
+            torch.split(domain.held_out, _JUDGED_AT_ONCE),
+            torch.split(domain.held_out_classes, _JUDGED_AT_ONCE),
             strict=True,
         )
         for tokens, classes in parts:
@@ -184,7 +184,7 @@ class Trainer:
             group["lr"] = float(route.rate[step])
         loss = self._loss(domain.tokens[picked].long(), domain.classes[picked])
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self._model.parameters(), self.recipe.clip)
         self._optimizer.step()
         self._last = loss.detach()

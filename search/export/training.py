@@ -72,9 +72,7 @@ def runs(asked: Asked) -> tuple[Run, ...]:
     found = []
     for nth, (trunk, anneal) in enumerate(zip(trunks, anneals, strict=True), start=1):
         follows = nth < len(trunks) and anneal
-        found.append(
-            Run(f"data_set_{nth}", (*trunk, *anneal), length(trunk) if follows else None)
-        )
+        found.append(Run(f"data_set_{nth}", (*trunk, *anneal), length(trunk) if follows else None))
     return tuple(found)
 
 

@@ -23,7 +23,7 @@ _OPTIONS = (
 )
 # By default, on a CPU and on a GPU.
 _SIZES: dict[str, dict[str, int]] = {
-    "cpu": {"steps": 300, "each": 40, "held_out": 10, "dim": 64, "layers": 2, "batch": 16},
+    "cpu": {"steps": 200, "each": 40, "held_out": 10, "dim": 64, "layers": 2, "batch": 8},
     "cuda": {"steps": 1500, "each": 1000, "held_out": 100, "dim": 256, "layers": 4, "batch": 128},
 }
 _MOST_TEXT = 300  # of `each`: there is no more English

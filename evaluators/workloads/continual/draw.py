@@ -2,7 +2,7 @@
 
     python -m paretoken.evaluators.workloads.continual.draw
 
-Four minutes on one core. They follow from the bundled model and a seed: who draws them again gets
+Three minutes on one core. They follow from the bundled model and a seed: who draws them again gets
 the same ones, but for near-ties that another processor rounds the other way.
 """
 

@@ -1,4 +1,4 @@
-"""Images of five classes of clothes, then of the other five: as 256 tokens of the bundled tokenizer.
+"""Images of five classes of clothes, then of the other five, each as 256 tokens.
 
 Either drawn from the bundled model, so that nothing has to be downloaded, or the real Fashion-MNIST
 from a folder with its four .gz files. Drawn images are drawn once, and kept with the artefacts;
@@ -153,8 +153,8 @@ class RealClasses:
         images, classes = images[nth < each], classes[nth < each]
         if len(images) < each * len(data.CLASSES):
             raise Unreadable(f"{self.folder} has fewer than {each} {part} images of some class.")
-        found = []
-        for piece in images.split(500):
+        found: list[Tensor] = []
+        for piece in torch.split(images, 500):
             report(f"tokens of {part} images", len(found) * 500 / len(images))
             tokens = tokenizer.encode(data.pixels(piece.to(self.device)))
             found.append(tokens.to(torch.int16).cpu())
@@ -170,8 +170,6 @@ def split(
         train = torch.isin(classes, torch.tensor(chosen))
         test = torch.isin(held_out_classes, torch.tensor(chosen))
         found.append(
-            Domain(
-                name, tokens[train], classes[train], held_out[test], held_out_classes[test]
-            )
+            Domain(name, tokens[train], classes[train], held_out[test], held_out_classes[test])
         )
     return tuple(found)
