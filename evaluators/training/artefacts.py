@@ -54,6 +54,8 @@ class Artefacts:
 
     def files(self, key: str) -> frozenset[str]:
         """What files an artefact has, without their suffix; none where there is none."""
+        if not self.has(key):
+            return frozenset()
         try:
             return frozenset(self._manifest(self._place(key))["files"])
         except (OSError, ValueError, KeyError):

@@ -42,13 +42,16 @@ class Route:
     def __len__(self) -> int:
         return len(self.stage)
 
-    def key(self, identity: Mapping[str, Any], seed: int, step: int) -> str:
-        """The train key after so many steps. identity: all else that determines the weights."""
+    def keys(self, identity: Mapping[str, Any], seed: int) -> list[str]:
+        """The train key after 0, 1, …, n steps. identity: all else that determines the weights."""
         state = xxhash.xxh3_128(_VERSION)
         state.update(json.dumps([identity, seed], sort_keys=True).encode())
-        state.update(self.stage[:step].astype("<i4").tobytes())
-        state.update(self.rate[:step].astype("<f4").tobytes())
-        return state.hexdigest()
+        stages, rate = self.stage.astype("<i4"), self.rate.astype("<f4")
+        found = [state.hexdigest()]
+        for step in range(len(self)):
+            state.update(stages[step].tobytes() + rate[step].tobytes())
+            found.append(state.hexdigest())
+        return found
 
 
 def routes(legs: tuple[Leg, ...]) -> tuple[Route, ...]:

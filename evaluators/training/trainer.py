@@ -23,7 +23,7 @@ from paretoken.evaluators.training.domains import Domain
 from paretoken.evaluators.training.route import Route
 from paretoken.spaces.errors import MeasurementFailed
 
-GRID = 10  # steps between which a run may be left, and found again
+GRID = 10  # steps after which whoever watches is told, and may end the run
 _SAVE_EVERY_S = 15.0
 _JUDGED_AT_ONCE = 64
 
@@ -89,13 +89,15 @@ class Trainer:
         that nothing follows is kept as weights alone. Returns the key of the end. Raises
         MeasurementFailed where the loss is no number.
         """
-        keys = {step: route.key(self.identity, seed, step) for step in self._stops(route)}
+        keys = route.keys(self.identity, seed)
         end = len(route)
         if self._done(route, keys, goes_on):
             self.counts.spared += end
             return keys[end]
         begun = self._begin(keys, end, seed)
         self.counts.spared += begun
+        if begun == route.leaves > 0:  # perhaps it was left there by a run that was stopped
+            self._keep(keys[begun], begun)
         provisional = ""
         saved = time.monotonic()
         step = begun
@@ -104,7 +106,7 @@ class Trainer:
             step += 1
             self.counts.trained += 1
             if step == route.leaves and (goes_on or step < end):
-                self._save(keys[step], step, provisional=False)
+                self._keep(keys[step], step)
                 saved = time.monotonic()
             if step % GRID and step < end:
                 continue
@@ -122,7 +124,7 @@ class Trainer:
         if not (goes_on and route.leaves == end):
             weights = {"weights": self._weights()}
             self.artefacts.save(keys[end], weights, {"step": end, "provisional": False})
-        for key in keys.values():  # this run's, and those of runs that were killed
+        for key in keys:  # this run's, and those of runs that were killed
             self._drop(key)
         return keys[end]
 
@@ -146,20 +148,15 @@ class Trainer:
             total += float(self._forward(tokens.long(), classes)) * tokens.numel()
         return total / domain.held_out.numel()
 
-    def _stops(self, route: Route) -> list[int]:
-        """Steps whose state may have been kept."""
-        stops = {*range(0, len(route), GRID), route.leaves, len(route)} - {0}
-        return sorted(stops)
-
-    def _done(self, route: Route, keys: Mapping[int, str], goes_on: bool) -> bool:
+    def _done(self, route: Route, keys: Sequence[str], goes_on: bool) -> bool:
         """Whether there is nothing left to train."""
         branch = "optimizer" in self.artefacts.files(keys[route.leaves]) if route.leaves else True
         return self.artefacts.has(keys[len(route)]) and (branch or not goes_on)
 
-    def _begin(self, keys: Mapping[int, str], end: int, seed: int) -> int:
-        """Take up the latest state on the way, or start; returns its step."""
-        for step in sorted(keys, reverse=True):
-            if step < end and "optimizer" in self.artefacts.files(keys[step]):
+    def _begin(self, keys: Sequence[str], end: int, seed: int) -> int:
+        """Take up the latest state on the way, whoever left it, or start; returns its step."""
+        for step in range(end - 1, 0, -1):
+            if "optimizer" in self.artefacts.files(keys[step]):
                 found = self.artefacts.load(keys[step], "weights", "optimizer")
                 if found is not None:
                     self._set_weights(found)
@@ -235,8 +232,13 @@ class Trainer:
             }
         return optimizer
 
+    def _keep(self, key: str, step: int) -> None:
+        """Save the state for good, also where a run that was stopped here has left it."""
+        self._drop(key)
+        if "optimizer" not in self.artefacts.files(key):
+            self._save(key, step, provisional=False)
+
     def _save(self, key: str, step: int, *, provisional: bool) -> None:
-        self._drop(key)  # left by a run that was killed here: it would stay, and be dropped later
         state = {"weights": self._weights(), "optimizer": self._moments()}
         self.artefacts.save(key, state, {"step": step, "provisional": provisional})
 
