@@ -79,7 +79,8 @@ ANNEALS = ("exponential", "linear", "one_minus_sqrt", "cosine", "harmonic")
 
 
 def curve(shape: str, steps: int, start: float, end: float) -> tuple[Phase, ...]:
-    """A whole curve of so many steps; nothing where there are none."""
+    """A whole curve of so many steps; nothing where there are none. What stays is constant."""
+    shape = "constant" if start == end else shape
     return (Phase(shape, steps, start, end, steps),) if steps > 0 else ()
 
 

@@ -83,7 +83,7 @@ class TorchSchedule(Exporter):
                 "    return CURVES[phase['shape']](u, phase['start'], phase['end'])",
                 f'schedule = json.load(open("FOLDER/{first}"))',
                 *others,
-                "# make the optimizer with lr=schedule['lr']; after each of its steps: scheduler.step()",
+                "# the optimizer is made with lr=schedule['lr']; after each step: scheduler.step()",
                 "scheduler = LambdaLR(optimizer, lambda step: factor(step, schedule['phases']))",
             ]
         )

@@ -1,4 +1,4 @@
-"""The continual workload: what is equal by rate is one class, and losses are those of the models."""
+"""The continual workload: equal rates are one class, and losses are those of the models."""
 
 from __future__ import annotations
 
@@ -209,9 +209,7 @@ def test_both_data_come_with_paretoken_and_are_split(tmp_path: Path) -> None:
     assert b"def " in bytes(new.tokens.flatten().to(torch.uint8).tolist())
     assert opened.context()["data"] != texts.context()["data"]
     with pytest.raises(BadInput, match="--option each="):
-        opening(
-            device="cpu", artefacts=str(tmp_path), data="text", each=9000
-        )._trainer(quiet)
+        opening(device="cpu", artefacts=str(tmp_path), data="text", each=9000)._trainer(quiet)
 
 
 def test_a_search_shares_what_was_trained_and_resumes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -102,7 +103,7 @@ def test_phases_meet_and_the_anneal_ends_at_the_floor_on_time(shape: str) -> Non
     )
     (leg,) = schedule.legs((N,))
     phases = [*leg.trunk, *leg.anneal]
-    for before, after in zip(phases, phases[1:], strict=False):
+    for before, after in itertools.pairwise(phases):
         assert after.start == pytest.approx(before.end, rel=1e-15)
         next_step = Phase(before.shape, before.steps + 1, before.start, before.end, before.of)
         # What the curve would be one step on is what the next phase begins with.

@@ -118,9 +118,7 @@ def test_a_shared_trunk_changes_nothing(trainer: Trainer, tmp_path: Path) -> Non
     assert not same(weights(trainer.artefacts, other[1]), weights(trainer.artefacts, keys[1]))
 
 
-def test_rates_are_those_of_the_schedule(
-    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rates_are_those_of_the_schedule(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     used: list[float] = []
 
     class Noting(torch.optim.AdamW):
@@ -222,9 +220,8 @@ from paretoken.evaluators.training.route import routes
 from paretoken.spaces.candidate import from_tree
 module._SAVE_EVERY_S = 0.0
 domains = conftest.TwoCounts().load(lambda phase, share: None)
-trainer = module.Trainer(
-    conftest.RECIPE, domains, Artefacts(Path({folder!r}), "trained"), {{"of": "tests"}}, conftest.CPU
-)
+artefacts = Artefacts(Path({folder!r}), "trained")
+trainer = module.Trainer(conftest.RECIPE, domains, artefacts, {{"of": "tests"}}, conftest.CPU)
 schedule = from_tree({{"is": "schedules/infinite", "peak": 0.01}}, "schedules")
 def say(step, of):
     if step == {step}:
