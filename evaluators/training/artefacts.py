@@ -136,6 +136,8 @@ class Artefacts:
         shutil.rmtree(aside, ignore_errors=True)
         try:
             place.rename(aside)
+        except FileNotFoundError:
+            pass  # somebody else has dropped it, or set it aside
         except OSError as error:
             raise Unreadable(
                 f"the trained artefact {place} is damaged and cannot be set aside ({error}): "

@@ -105,12 +105,13 @@ class Trainer:
             self._step(route, step, seed)
             step += 1
             self.counts.trained += 1
+            if step % GRID == 0 or step in (route.leaves, end):
+                self._check()
             if step == route.leaves and (goes_on or step < end):
                 self._keep(keys[step], step)
                 saved = time.monotonic()
             if step % GRID and step < end:
                 continue
-            self._check()
             try:
                 say(step, end)
             except BaseException:

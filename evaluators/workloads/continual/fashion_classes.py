@@ -99,7 +99,7 @@ class DrawnClasses:
         )
         decoding = Decoding(
             ImageTarget(transformer, self.device, torch.float32), candidate.decoder,
-            candidate.sampling, geometry, batch=_ROWS[self.device.type], seed=_SEED, graphs=True,
+            candidate.sampling, geometry, batch=_ROWS[self.device.type], seed=_SEED, graphs=False,
         )  # fmt: skip
         images = (self.each + self.held_out) * len(data.CLASSES)
         labels = torch.arange(images) % len(data.CLASSES)

@@ -245,6 +245,23 @@ def test_a_search_shares_what_was_trained_and_resumes(
         assert {t.origin["quality"] for t in store.trials("again")} == {"canonical"}
 
 
+def test_a_rung_of_few_runs_trains_what_the_next_one_goes_on_from(
+    workload: ContinualWorkload, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs first, three for what two do not show to be beaten: three are trained, not five."""
+    monkeypatch.setattr(Local, "open", classmethod(lambda cls, *about: Local(workload)))
+    plan = Plan(
+        study="rungs", workload="continual", space="schedules-compared", algorithm="grid",
+        settings=("training.schedule=constant", "constant.peak=1e-6"), trials=2,
+        reuse=Reuse(observations=1, audit=0.0), confirm=False, rungs=(2, 3),
+    )  # fmt: skip
+    with Store.open(f"sqlite:///{tmp_path / 'of.db'}") as store:
+        search(plan, store, lambda progress: None)
+        plain, still = store.trials("rungs")
+    assert (plain.state, still.state) == ("done", "done")  # what learns nothing forgets nothing
+    assert workload._trainer(quiet).counts.trained == 2 * 3 * 80
+
+
 def test_other_workloads_are_opened_without_artefacts(tmp_path: Path) -> None:
     info: Any = loop.StudyInfo("s", "fashion", "grid", 0, {}, (), {}, "")
     with Store.open(f"sqlite:///{tmp_path / 'of.db'}") as store:
