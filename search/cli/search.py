@@ -228,6 +228,7 @@ def run(
       paretoken search fashion --study rungs --rungs 125,250,1000 --samples 1000 --minutes 10
       paretoken search fashion --study wide --ray local --workers 2 --trials 60
       paretoken search continual --study rates --space schedules-compared --algorithm grid
+      paretoken search continual --study wide --algorithm random --race 20 --trials 21
     """
     from paretoken.cache.store import Store as OpenStore
     from paretoken.search import rung_account
@@ -332,6 +333,7 @@ def _say_what_is_kept(opened: OpenStore, plan: Plan, where: str) -> None:
         done = 0
     limits = f" --trials {plan.trials}" if plan.trials else ""
     limits += f" --minutes {plan.minutes:g}" if plan.minutes else ""
+    limits += f" --race {plan.race}" if plan.race else ""
     limits += same_workers(plan.cluster) if plan.cluster else ""
     print(
         f"stopped: {done} finished candidates are kept. Continue with:\n"
