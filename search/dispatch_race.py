@@ -18,6 +18,7 @@ from paretoken.search.race import FACTOR, PARTS, WHOLE, Raced, shortened
 from paretoken.search.workers import Cluster
 from paretoken.spaces.records import StudyInfo
 from paretoken.spaces.settings import Tree
+from paretoken.spaces.workload import Report
 
 _opened: dict[str, Local] = {}  # of a worker's process, which Tune uses again
 
@@ -29,11 +30,12 @@ def race(
     by: str,
     higher: bool,
     seconds: float,
+    say: Report,
 ) -> list[Raced]:
     """Race candidates, given by number, by one measured quantity.
 
     seconds: after so many nobody is trained any more. Whoever then is not behind is ahead, and so
-    is whoever fails: measured in full, it fails with its reason.
+    is whoever fails: measured in full, it fails with its reason. say: told where each stands.
     """
     # Tune would take Ctrl-C for itself; and of its progress nobody is told twice.
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
@@ -41,6 +43,20 @@ def race(
     import ray
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
+
+    class Telling(tune.Callback):
+        """Says where each entrant stands; the copy that Tune keeps of its settings is silent."""
+
+        def __reduce__(self) -> tuple[type, tuple[()]]:
+            return tune.Callback, ()
+
+        def on_trial_result(
+            self, iteration: int, trials: list[Any], trial: Any, result: Mapping[str, Any],
+            **more: Any,
+        ) -> None:  # fmt: skip
+            ended = sum(one.is_finished() for one in trials)
+            stands = f"{result['parts']}/{WHOLE} of its steps: {by} {result['value']:.4g}"
+            say(f"race: #{trial.config['number']} with {stands}", ended / len(entrants))
 
     ours = connect(cluster)
     try:
@@ -65,7 +81,9 @@ def race(
                     reuse_actors=True,
                     time_budget_s=None if seconds == float("inf") else max(1.0, seconds),
                 ),
-                run_config=tune.RunConfig(name="race", storage_path=folder, verbose=0),
+                run_config=tune.RunConfig(
+                    name="race", storage_path=folder, verbose=0, callbacks=[Telling()]
+                ),
             )  # fmt: skip
             begun = time.monotonic()
             results = tuner.fit()

@@ -97,10 +97,11 @@ def run(
     from paretoken.search.dispatch_race import race
 
     by = info.objectives[1]  # the first quality: a race has one winner
-    study.saying(0)(f"racing {len(waiting)} candidates by {by.name}", 0.0)
+    say = study.saying(0)
+    say(f"race: {len(waiting)} candidates, by {by.name}", 0.0)
     raced = race(
         cluster, info, {trial.number: dict(trial.tree) for trial in waiting.values()}, by.name,
-        by.higher, study.seconds_left(),
+        by.higher, study.seconds_left(), say,
     )  # fmt: skip
     behind = {one.number: one for one in raced if not one.ahead}
     lost = {trial.candidate_id: behind[trial.number]

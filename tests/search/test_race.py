@@ -82,7 +82,7 @@ def test_who_is_behind_is_a_record_and_who_is_ahead_is_measured(
         if trial.state == "failed":
             assert trial.failure is not None and trial.failure.reason == OUTRACED
             assert f"new_loss was {5 + trial.number}" in trial.failure.detail
-    ((options, entrants, by, higher, seconds),) = rigged.asked
+    ((options, entrants, by, higher, seconds, _),) = rigged.asked
     assert options["artefacts"] == str(tmp_path / "of.artefacts")  # as the search itself uses
     assert sorted(map(named, entrants.values())) == [
         "constant", "cosine", "infinite", "linear", "wsd",
@@ -126,7 +126,9 @@ def test_tune_stops_who_is_behind_and_what_it_trained_is_kept(
     """Ray Tune itself: six learning rates of which two learn nothing in so few steps."""
     peaks = ("0.000001", "0.000002", "0.003", "0.01")
     settings = ("training.schedule=constant", f"constant.peak={','.join(peaks)}")
-    search(plan(settings=settings, race=4, trials=5), store, lambda progress: None)
+    told: list[str] = []
+    search(plan(settings=settings, race=4, trials=5), store, lambda p: told.append(p.phase))
+    assert sum("with 1/9 of its steps: new_loss" in phase for phase in told) == 4
     trials = store.trials("raced")[1:]
     assert len(trials) == 4
     lost = {t.tree["schedule"]["peak"] for t in trials if t.state == "failed"}
