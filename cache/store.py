@@ -7,6 +7,7 @@ whatever happens next, it can be found. The modules beside this one hold one ide
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 
 from sqlalchemy import func, select
@@ -83,6 +84,13 @@ class Store:
     def close(self) -> None:
         """Let go of the database."""
         self._database.close()
+
+    def beside(self, what: str) -> Path | None:
+        """Where files that belong to the store lie: FILE.what; None on a server."""
+        address = self._database.address
+        if not address.is_sqlite:
+            return None
+        return address.path.resolve().with_suffix(f".{what}")
 
     def create_study(self, info: StudyInfo) -> None:
         """Add a study; raises BadInput where the name is taken or unfit. No `created` means now."""

@@ -16,6 +16,7 @@ from typing import Any
 
 from paretoken.cache.digest import candidate_id
 from paretoken.cache.store import Store
+from paretoken.search import race
 from paretoken.search.algorithm import Algorithm
 from paretoken.search.answers import answer, told
 from paretoken.search.confirm import confirm, to_confirm
@@ -43,6 +44,7 @@ class Plan:
     a measurement. confirm: whether the front is measured afresh at the end, within the minutes.
     rungs: rising numbers of samples, the last the study's own; a resumed study has its own.
     cluster: who measures, several candidates at a time; this process alone where there is none.
+    race: so many proposals, the first ones, are raced before any is measured; see `search.race`.
     """
 
     study: str
@@ -59,6 +61,7 @@ class Plan:
     confirm: bool = True
     rungs: Rungs = ()
     cluster: Cluster | None = None
+    race: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,8 @@ def search(plan: Plan, store: Store, watch: Watcher) -> Outcome:
     deadline = time.monotonic() + 60 * plan.minutes if plan.minutes else None
     info = store.study(plan.study) if plan.resume else _new_study(plan, store)
     same_rungs(info, plan.rungs)
+    if plan.race:
+        race.check(info)
     trials = store.trials(info.name) if plan.resume else []
     if trials and trials[0].failure is not None:
         raise MeasurementFailed(
@@ -93,7 +98,7 @@ def search(plan: Plan, store: Store, watch: Watcher) -> Outcome:
             f"plain decoding failed in study {info.name!r}, so it compares nothing: mend the cause "
             "and begin a study of another name.",
         )
-    workers = _workers(plan, info, trials, watch)
+    workers = _workers(plan, _with_artefacts(info, store), trials, watch)
     try:
         check_last(info.rungs, workers.about.samples)
         info = replace(info, objectives=info.objectives or workers.about.objectives)
@@ -125,6 +130,10 @@ def _search(
         plain = dict(trials[0].tree) if trials else workers.about.plain
         study.begin(candidate_id(plain))
         attempt(0, plain, resumed=bool(trials))
+    if plan.race:
+        opened = _with_artefacts(info, store)
+        cluster = plan.cluster or Cluster()
+        trials = race.run(plan.race, cluster, opened, store, study, algorithm, decisions)
 
     def upcoming() -> Iterator[Callable[[], Trial]]:
         """What is to be tried: what a killed process left, then proposals, each made when asked."""
@@ -183,6 +192,18 @@ def _workers(plan: Plan, info: StudyInfo, trials: list[Trial], watch: Watcher) -
     return RayWorkers(plan.cluster, info, timed.device if timed else "", say)
 
 
+def _with_artefacts(info: StudyInfo, store: Store) -> StudyInfo:
+    """What a workload that trains is opened with: its artefacts lie beside the store.
+
+    Where they lie is no part of the study, which may move together with them.
+    """
+    if KINDS["workloads"].load(info.workload).modality != "training":
+        return info
+    beside = store.beside("artefacts")
+    usual = {} if beside is None else {"artefacts": str(beside)}
+    return replace(info, options={**usual, **info.options})
+
+
 def _new_study(plan: Plan, store: Store) -> StudyInfo:
     """The study to be stored; every name and value of the plan is checked first."""
     if any(info.name == plan.study for info, _ in store.studies()):
@@ -195,7 +216,7 @@ def _new_study(plan: Plan, store: Store) -> StudyInfo:
     space = load(plan.space or plugin.space_for(plan.options))
     for setting in plan.settings:
         space = space.narrow(*parse_setting(setting))
-    if "batch" in plan.options:
+    if "batch" in plan.options and "runtime" in space.root.fields:
         space = space.fix("runtime.batch", plan.options["batch"])
     return StudyInfo(
         plan.study,

@@ -1,5 +1,8 @@
 """A candidate: a component tree with every value chosen, and its plain tree in both directions.
 
+Most candidates say how a model is decoded: `Candidate`. What else can be searched has a root of its
+own, a component of kind `candidates` (`candidates/training`), whose tree says so with "is".
+
 Reading goes through the plug-ins as a whitelist of types; nothing is ever unpickled.
 """
 
@@ -28,6 +31,21 @@ class Candidate(Component):
     runtime: Component = part("runtimes", default="local", doc="Precision, batch and capture.")
 
 
+def is_candidate(value: Any) -> bool:
+    """Whether a component is the root of a candidate, and no part of one."""
+    return isinstance(value, Candidate) or getattr(value, "kind", "") == "candidates"
+
+
+def root_of(tree: Mapping[str, Any]) -> type[Component]:
+    """The class of a candidate's tree; raises UnknownName or BadInput where it is none."""
+    if "is" not in tree:
+        return Candidate
+    cls = component(str(tree["is"]))
+    if cls.kind != "candidates":
+        raise BadInput(f"a candidate was expected, but was given {cls.tag()!r}, a part of one.")
+    return cls
+
+
 def to_tree(value: Any) -> Any:
     """The JSON-able tree of a component (or of a plain value, which is returned as it is)."""
     if not isinstance(value, Component):
@@ -43,7 +61,7 @@ def from_tree(tree: Mapping[str, Any], kind: str = "") -> Component:
     """
     if not isinstance(tree, Mapping):
         raise BadInput(f"one of the {kind or 'candidates'} is an object in JSON, not {tree!r}.")
-    cls: type[Component] = component(str(tree.get("is", ""))) if kind else Candidate
+    cls = component(str(tree.get("is", ""))) if kind else root_of(tree)
     given = {name: value for name, value in tree.items() if name != "is"}
     for name in given:
         if name not in cls.fields:

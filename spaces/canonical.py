@@ -42,8 +42,8 @@ def canonical_tree(tree: Tree) -> Tree:
     components takes longer than all else that a search does to propose one.
     """
     parts = {name: part for name, part in Candidate.fields.items() if isinstance(part, Part)}
-    if set(tree) - set(parts):
-        return cast("Tree", to_tree(canonical(from_tree(tree))))  # says what is wrong
+    if set(tree) - set(parts):  # another root, or something that is wrong
+        return cast("Tree", to_tree(canonical(from_tree(tree))))
     return {
         name: json.loads(
             _canonical_part(part.kind, json.dumps(tree.get(name, part.named), sort_keys=True))

@@ -76,6 +76,7 @@ class Plugins:
 
 
 COMPONENT_KINDS = (
+    "candidates",
     "decoders",
     "drafters",
     "verifiers",
@@ -84,6 +85,7 @@ COMPONENT_KINDS = (
     "depths",
     "samplings",
     "runtimes",
+    "schedules",
 )
 
 KINDS: dict[str, Plugins] = {

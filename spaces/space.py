@@ -22,7 +22,7 @@ from typing import Any
 
 import pyglove as pg
 
-from paretoken.spaces.candidate import SCHEMA, Candidate
+from paretoken.spaces.candidate import SCHEMA, Candidate, is_candidate
 from paretoken.spaces.component import Component, Knob, Part
 from paretoken.spaces.derive import choice
 from paretoken.spaces.errors import BadInput, BadValue, UnknownName, short
@@ -213,7 +213,7 @@ def load(spec: str) -> Space:
     except Exception as error:
         raise BadInput(f"the space {spec} fails: {type(error).__name__}: {error}") from error
     space = Space(space) if isinstance(space, Component) else space
-    if not (isinstance(space, Space) and isinstance(space.root, Candidate)):
+    if not (isinstance(space, Space) and is_candidate(space.root)):
         raise BadInput(f"{spec} is no space of candidates, but {space!r}.")
     Space.from_json(space.to_json())  # a study stores it: what it is made of must be plug-ins
     return space

@@ -111,7 +111,9 @@ class Workload(Protocol):
 class WorkloadPlugin(Protocol):
     """What a file in `evaluators/workloads/` offers as `plugin`."""
 
-    modality: str  # "image", "text" or "suggestions", as of a component
+    # "image", "text" or "suggestions", as of a component; "training": it trains, and is opened with
+    # the option `artefacts`, a folder for what was trained
+    modality: str
 
     def space_for(self, options: Mapping[str, Any]) -> str:
         """The preset searched where the user names none."""

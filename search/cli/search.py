@@ -105,8 +105,8 @@ def run(
             "--samples",
             min=2,
             metavar="N",
-            help="Images or prompts for each quality measurement. Compare equal N only: FID falls "
-            "with N.",
+            help="Images or prompts for each quality measurement, or runs with their own seeds "
+            "where a model is trained. Compare equal N only: FID falls with N.",
             rich_help_panel=_MEASURING,
         ),
     ] = None,
@@ -121,6 +121,17 @@ def run(
             rich_help_panel=_MEASURING,
         ),
     ] = "",
+    race: Annotated[
+        int,
+        typer.Option(
+            "--race",
+            min=0,
+            metavar="N",
+            help="Where a model is trained: give the first N candidates 1/9 and 1/3 of their steps "
+            "first, in Ray Tune, and train in full only those that its ASHA does not stop.",
+            rich_help_panel=_MEASURING,
+        ),
+    ] = 0,
     prompts: Annotated[
         str,
         typer.Option(
@@ -137,7 +148,8 @@ def run(
             "--batch",
             min=1,
             metavar="N",
-            help="Batch size at which speed is measured. [default: 1]",
+            help="Batch size at which speed is measured, or a model is trained. [default: 1, or "
+            "the workload's own]",
             show_default=False,
             rich_help_panel=_MEASURING,
         ),
@@ -216,6 +228,8 @@ def run(
       paretoken search fashion --study first --resume --trials 60
       paretoken search fashion --study rungs --rungs 125,250,1000 --samples 1000 --minutes 10
       paretoken search fashion --study wide --ray local --workers 2 --trials 60
+      paretoken search continual --study rates --space schedules-compared --algorithm grid
+      paretoken search continual --study wide --algorithm random --race 20 --trials 21
     """
     from paretoken.cache.store import Store as OpenStore
     from paretoken.search import rung_account
@@ -252,6 +266,7 @@ def run(
         reuse=Reuse(observations, audit, share=not no_reuse),
         confirm=not no_confirm,
         rungs=parse(rungs),
+        race=race,
         cluster=cluster_of(ray, workers, gpus_per_worker, limit, memory_per_worker, ray_wheel),
     )
     out = console(error=as_json)
@@ -280,9 +295,11 @@ def run(
     for one in disagreements:
         out.print(disagreed(one), markup=False, soft_wrap=True)
     name, where_it_is = shlex.quote(study), _option(store)
+    faster = any("speedup" in trial.quantities for trial in results.done)
+    wish = "--where 'speedup >= 2' --out tuned.json" if faster else "--out tuned.json"
     out.print(
         f"\nnext:  paretoken report {name} --out report.html{where_it_is}\n"
-        f"       paretoken export {name} --where 'speedup >= 2' --out tuned.json{where_it_is}",
+        f"       paretoken export {name} {wish}{where_it_is}",
         markup=False,
         soft_wrap=True,
     )
@@ -318,6 +335,7 @@ def _say_what_is_kept(opened: OpenStore, plan: Plan, where: str) -> None:
         done = 0
     limits = f" --trials {plan.trials}" if plan.trials else ""
     limits += f" --minutes {plan.minutes:g}" if plan.minutes else ""
+    limits += f" --race {plan.race}" if plan.race else ""
     limits += same_workers(plan.cluster) if plan.cluster else ""
     print(
         f"stopped: {done} finished candidates are kept. Continue with:\n"

@@ -26,7 +26,7 @@ class Engine:
     """Whom an exporter writes for.
 
     version: the one whose rules were read, at `source`. schema: file of the JSON Schema. modality:
-    of its models, "text" or "image"; "" for both.
+    of its models, "text", "image" or "training"; "" for all.
     """
 
     name: str

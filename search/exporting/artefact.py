@@ -90,7 +90,11 @@ def _check_modality(exporter: Exporter, asked: Asked) -> None:
         return
     found = KINDS["workloads"].load(asked.study.workload).modality
     if found != wanted:
-        serves = {"text": "answers of language models", "image": "models of images"}[wanted]
+        serves = {
+            "text": "answers of language models",
+            "image": "models of images",
+            "training": "models that are trained",
+        }[wanted]
         asked.refuse(
             Code.NOT_EXPRESSIBLE, "workload", f"{exporter.engine.name} is for {serves}",
             "paretoken plugins exporters lists the others", value=asked.study.workload,

@@ -11,11 +11,12 @@ from paretoken.search.decisions import Decisions
 from paretoken.spaces.candidate import Candidate, from_tree, to_tree
 from paretoken.spaces.canonical import canonical, canonical_tree
 from paretoken.spaces.component import Component
-from paretoken.spaces.errors import BadValue, UnknownName
+from paretoken.spaces.errors import BadInput, BadValue, UnknownName
+from paretoken.spaces.settings import dumps, loads, summary
 from paretoken.spaces.space import load
 
 
-@pytest.mark.parametrize("space", ["image-decoding", "fashion-small"])
+@pytest.mark.parametrize("space", ["image-decoding", "fashion-small", "schedules"])
 def test_a_canonical_tree_is_that_of_the_canonical_candidate(space: str) -> None:
     decisions, chance = Decisions(load(space)), random.Random(0)
     for _ in range(200):
@@ -33,6 +34,9 @@ def test_parts_left_out_take_their_defaults() -> None:
         ({"decode": {}}, UnknownName),
         ({"decoder": {"is": "decoders/none"}}, UnknownName),
         ({"sampling": {"is": "samplings/standard", "temperature": -1.0}}, BadValue),
+        ({"is": "candidates/nothing"}, UnknownName),
+        ({"is": "drafters/none"}, BadInput),  # a part of a candidate
+        ({"is": "candidates/training", "decoder": {}}, UnknownName),
     ],
 )
 def test_what_is_no_candidate_is_refused(tree: dict[str, Any], error: type[Exception]) -> None:
@@ -49,3 +53,12 @@ def test_trees_are_the_callers_own() -> None:
 
 def test_a_candidate_has_no_rule_across_its_parts() -> None:
     assert Candidate.simplified is Component.simplified  # or canonical_tree would miss it
+
+
+def test_a_root_of_its_own_says_what_it_is() -> None:
+    tree: dict[str, Any] = canonical_tree({"is": "candidates/training"})
+    assert tree["is"] == "candidates/training" and tree["schedule"]["is"].startswith("schedules/")
+    assert loads(dumps(tree)) == tree
+    assert canonical_tree(tree) == tree
+    assert "repeated_cosine(again=1.0" in summary(tree)
+    assert "is" not in canonical_tree({})  # as ever: ids of stored candidates stay
