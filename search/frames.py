@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from paretoken.cache.history import Moment
 from paretoken.search.report.results import Results
 from paretoken.search.report.wording import confirmed
 from paretoken.spaces.records import Measurement, Trial
+from paretoken.spaces.settings import by_path
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -43,7 +44,7 @@ def trials_frame(results: Results, trials: Sequence[Trial]) -> DataFrame:
             row[name] = found.value if found else math.nan
             row[f"{name}_spread"] = found.spread if found else math.nan
             row[f"{name}_samples"] = found.samples if found else None
-        row |= settings_of(trial.tree)
+        row |= by_path(trial.tree)
         row |= {f"{aspect}_from": trial.origin.get(aspect) for aspect in ("quality", "speed")}
         row["device"] = trial.environment.device if trial.environment else None
         row["software"] = trial.environment.software if trial.environment else None
@@ -55,20 +56,6 @@ def trials_frame(results: Results, trials: Sequence[Trial]) -> DataFrame:
     settings = sorted({key for row in rows for key in row} - {*first, *parts, *last})
     parts = (name + end for name in names for end in ("", "_spread", "_samples"))
     return _frame(rows, [*first, *parts, *settings, *last])
-
-
-def settings_of(tree: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Settings by path, as `--where` names them: a component by its name without the kind."""
-    values: dict[str, Any] = {}
-    for key, value in tree.items():
-        path = f"{above}{key}"
-        if isinstance(value, Mapping):
-            if "is" in value:
-                values[path] = str(value["is"]).rpartition("/")[2]
-            values |= settings_of(value, f"{path}.")
-        elif key != "is":
-            values[path] = json.dumps(value) if isinstance(value, list) else value
-    return values
 
 
 def history_frame(moments: Iterable[Moment]) -> DataFrame:

@@ -22,9 +22,10 @@ from optuna.distributions import (
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from paretoken.search.report.knobs import Knob, flat, knobs
+from paretoken.search.report.knobs import Knob, knobs
 from paretoken.spaces.objectives import Objective
 from paretoken.spaces.records import Trial
+from paretoken.spaces.settings import by_path
 
 _WIDE = 16  # times the least: from here on a range of positive numbers is logarithmic
 
@@ -47,7 +48,7 @@ def frozen(
 
     number: of Optuna's trial. ended: when it did; it began as long before as its measurements took.
     """
-    settings = flat(trial.tree)
+    settings = by_path(trial.tree)
     values = [trial.quantities[o.name].value for o in objectives if o.name in trial.quantities]
     whole = trial.state == "done" and len(values) == len(objectives)
     whole = whole and all(map(math.isfinite, values))

@@ -19,6 +19,7 @@ from paretoken.spaces.errors import BadInput
 SCHEMA = 1
 
 Tree = dict[str, Any]
+Plain = str | int | float | bool | None
 
 
 def dumps(tree: Tree) -> str:
@@ -44,6 +45,26 @@ def loads(text: str) -> Tree:
         raise BadInput("settings have no 'candidate' object: export them again.")
     settings: Tree = tree
     return settings
+
+
+def by_path(tree: Mapping[str, Any], path: str = "") -> dict[str, Plain]:
+    """A candidate's settings by path, as `--where` names them: a part's is its plug-in's name.
+
+    {"decoder.drafter": "jacobi", "decoder.drafter.window": 16, …}; a list is its JSON.
+    """
+    found: dict[str, Plain] = {}
+    for key, value in tree.items():
+        where = f"{path}.{key}" if path else key
+        if key == "is":
+            if path:  # the kind of the whole candidate is no setting
+                found[path] = str(value).rpartition("/")[2]
+        elif isinstance(value, Mapping):
+            found |= by_path(value, where)
+        elif value is None or isinstance(value, str | int | float):
+            found[where] = value
+        else:
+            found[where] = json.dumps(value)
+    return found
 
 
 def summary(tree: Mapping[str, Any]) -> str:

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from paretoken.cache.store import Store
-from paretoken.search.frames import settings_of
 from paretoken.search.report.choice import named
 from paretoken.search.report.results import speed_first
 from paretoken.spaces.errors import BadInput
 from paretoken.spaces.records import BehaviourClass, Measurement, Quantity, StudyInfo, Trial
+from paretoken.spaces.settings import by_path
 
 FEWEST_PAIRS = 3
 _NORMAL = statistics.NormalDist().inv_cdf(0.975)
@@ -88,7 +88,7 @@ def compare(store: Store, study: str, first: str, second: str) -> Comparison:
     differences = tuple(
         asked.difference(name) for name in names if name in a.quantities or name in b.quantities
     )
-    mine, other = settings_of(a.tree), settings_of(b.tree)
+    mine, other = by_path(a.tree), by_path(b.tree)
     differing = {
         path: (mine.get(path), other.get(path))
         for path in sorted({*mine, *other})

@@ -12,10 +12,11 @@ from typing import Any
 
 from paretoken.search.report.devices import devices_of
 from paretoken.search.report.groups import batch
-from paretoken.search.report.knobs import Knob, flat, knobs, short
+from paretoken.search.report.knobs import Knob, knobs, short
 from paretoken.search.report.results import Results, summaries
 from paretoken.search.report.wording import columns, confirmed, heading, reused
 from paretoken.spaces.records import Quantity, Trial
+from paretoken.spaces.settings import by_path
 
 STATES = ("done", "failed", "stopped", "pending")
 
@@ -33,7 +34,7 @@ def document(results: Results, trials: Sequence[Trial]) -> dict[str, Any]:
     axes = sorted(wanted, key=lambda name: not _varies(name, results.done))
     found = knobs(trials)
     labels = short([knob.path for knob in found if knob.varies])
-    settings = [flat(trial.tree) for trial in trials]
+    settings = [by_path(trial.tree) for trial in trials]
     return {
         "study": results.info.name,
         "workload": results.info.workload,

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from paretoken.spaces.records import Trial
-
-Plain = str | int | float | bool | None
+from paretoken.spaces.settings import Plain, by_path
 
 
 @dataclass(frozen=True)
@@ -35,30 +32,11 @@ class Knob:
         return len(self.levels) > 1
 
 
-def flat(tree: Mapping[str, Any], path: str = "") -> dict[str, Plain]:
-    """A candidate's settings by path: a part's is its plug-in's name, a list is its JSON.
-
-    {"decoder.drafter": "jacobi", "decoder.drafter.window": 16, …}
-    """
-    found: dict[str, Plain] = {}
-    for key, value in tree.items():
-        where = f"{path}.{key}" if path else key
-        if key == "is":
-            found[path] = str(value).rpartition("/")[2]
-        elif isinstance(value, Mapping):
-            found |= flat(value, where)
-        elif value is None or isinstance(value, str | int | float):
-            found[where] = value
-        else:
-            found[where] = json.dumps(value)
-    return found
-
-
 def knobs(trials: Iterable[Trial]) -> list[Knob]:
     """Every path that one of the trials has, by name; what varies and what does not."""
     levels: dict[str, dict[tuple[str, Plain], Plain]] = {}
     for trial in trials:
-        for path, value in flat(trial.tree).items():
+        for path, value in by_path(trial.tree).items():
             levels.setdefault(path, {})[type(value).__name__, value] = value
     return [Knob(path, _sorted(list(levels[path].values()))) for path in sorted(levels)]
 

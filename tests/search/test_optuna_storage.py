@@ -13,8 +13,8 @@ import pytest
 from optuna.trial import TrialState
 
 from paretoken.cache.store import Store
-from paretoken.search.report.knobs import flat
 from paretoken.search.report.results import read
+from paretoken.spaces.settings import by_path
 
 Cli = Callable[..., Any]
 STORAGE = "sqlite:///optuna.db"
@@ -36,7 +36,7 @@ def test_the_best_trials_are_the_front(study: optuna.Study, store: Store) -> Non
 
 def test_trials_are_the_store_s(study: optuna.Study, store: Store) -> None:
     for found, trial in zip(study.trials, store.trials("demo"), strict=True):
-        settings = flat(trial.tree)
+        settings = by_path(trial.tree)
         assert all(settings[path] == value for path, value in found.params.items())
         assert found.user_attrs["candidate"] == trial.candidate_id
         if trial.state == "done":

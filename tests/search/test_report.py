@@ -16,12 +16,12 @@ import pytest
 from paretoken.cache.store import Store
 from paretoken.search.report.groups import without_loss
 from paretoken.search.report.importance import importances
-from paretoken.search.report.knobs import flat
 from paretoken.search.report.results import judge, read
 from paretoken.search.report.samples import Answer, Sheet, compared
 from paretoken.search.report.view import look
 from paretoken.search.report.wording import brief, number
 from paretoken.spaces.records import Environment, Measurement, Quantity
+from paretoken.spaces.settings import by_path
 
 Cli = Callable[..., Any]
 
@@ -79,7 +79,7 @@ def test_the_embedded_data_are_the_store_s(page: Page, store: Store) -> None:
         for name, found in values.items():  # seven digits of it: half a unit of the last
             known = trial.quantities.get(name)
             assert found == (None if known is None else pytest.approx(known.value, rel=5e-7))
-        settings = flat(trial.tree)
+        settings = by_path(trial.tree)
         for path, knob in data["knobs"].items():
             place = knob["places"][row]
             assert (settings[path] == knob["levels"][place]) if place >= 0 else path not in settings
