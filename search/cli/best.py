@@ -44,7 +44,7 @@ def run(
 
     --where takes comparisons of any quantity and any setting with and, or, not, in and parentheses.
     What a candidate does not have is unknown and matches nothing: ask for it with == missing.
-    --budget compares with plain decoding of the study. --knee takes, of the front of those that
+    --budget compares with number 0 of the study. --knee takes, of the front of those that
     meet both, the point from which more speed begins to cost much.
 
     \b

@@ -52,7 +52,7 @@ Budget = Annotated[
     typer.Option(
         "--budget",
         metavar="BOUND",
-        help="Only candidates that change no more than this from plain decoding: 'fid<=+2%', "
+        help="Only candidates that change no more than this from number 0: 'fid<=+2%', "
         "'agreement>=-0.01', 'speedup>=+50%'; repeatable.",
     ),
 ]
