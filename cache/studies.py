@@ -47,6 +47,7 @@ def insert_study(session: Session, info: StudyInfo) -> None:
             objectives=[asdict(objective) for objective in info.objectives],
             options=info.options,
             rungs=list(info.rungs),
+            baseline=info.baseline,
             created=info.created or now(),
         )
     )
@@ -83,6 +84,7 @@ def study_info(row: StudyRow) -> StudyInfo:
         options=row.options,
         created=row.created,
         rungs=tuple(row.rungs),
+        baseline=row.baseline,
     )
 
 

@@ -31,7 +31,7 @@ from paretoken.search.workers import Cluster, InProcess, Workers
 from paretoken.spaces.canonical import canonical_tree
 from paretoken.spaces.errors import BadInput, MeasurementFailed
 from paretoken.spaces.plugins import KINDS
-from paretoken.spaces.records import StudyInfo, Trial
+from paretoken.spaces.records import PLAIN, StudyInfo, Trial
 from paretoken.spaces.space import Space, load, parse_setting
 
 
@@ -84,7 +84,7 @@ def search(plan: Plan, store: Store, watch: Watcher) -> Outcome:
     """Search until the plan's limits; an interrupted or finished study is continued by `resume`.
 
     Raises BadInput for a plan that cannot be carried out, before anything is stored, and
-    MeasurementFailed if plain decoding, to which everything is compared, cannot be measured.
+    MeasurementFailed if number 0, to which everything is compared, cannot be measured.
     """
     deadline = time.monotonic() + 60 * plan.minutes if plan.minutes else None
     info = store.study(plan.study) if plan.resume else _new_study(plan, store)
@@ -95,8 +95,8 @@ def search(plan: Plan, store: Store, watch: Watcher) -> Outcome:
     if trials and trials[0].failure is not None:
         raise MeasurementFailed(
             trials[0].failure.reason,
-            f"plain decoding failed in study {info.name!r}, so it compares nothing: mend the cause "
-            "and begin a study of another name.",
+            f"{info.baseline}, number 0, failed in study {info.name!r}, so it compares nothing: "
+            "mend the cause and begin a study of another name.",
         )
     workers = _workers(plan, _with_artefacts(info, store), trials, watch)
     try:
@@ -228,4 +228,5 @@ def _new_study(plan: Plan, store: Store) -> StudyInfo:
         plan.options,
         "",
         checked(plan.rungs),
+        getattr(plugin, "baseline", PLAIN),
     )

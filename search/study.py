@@ -155,7 +155,7 @@ class Study:
         check_choice(candidate, (where, budget, maximize, minimize, knee))
         if candidate:
             results = read(self._store, self.name, device=device)
-            trial = choice.by_id(results, candidate)
+            trial = choice.named(results.trials, candidate)
         else:
             wish = choice.Wish(_filter(where, budget), maximize, minimize, knee)
             trial, results = choice.best(self._store, self.name, wish, device)

@@ -55,8 +55,8 @@ class Trying:
             if number == 0:
                 raise MeasurementFailed(
                     failure.reason,
-                    f"plain decoding could not be measured, so nothing can be compared: "
-                    f"{failure.detail}",
+                    f"{self._study.info.baseline} could not be measured, so nothing can be "
+                    f"compared: {failure.detail}",
                 ) from error
         return self._study.ended(number)
 

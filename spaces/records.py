@@ -12,6 +12,9 @@ from typing import Any
 
 from paretoken.spaces.objectives import Objective
 
+# What number 0 is called in every study of something that decodes.
+PLAIN = "plain decoding"
+
 
 @dataclass(frozen=True)
 class Quantity:
@@ -144,6 +147,7 @@ class StudyInfo:
     space: the space as JSON (see `spaces.space`), the one that `--resume` uses.
     options: samples, batch, device and whatever else the workload was opened with.
     created: ISO 8601, UTC. rungs: see `search.rungs`; the last is the study's number of samples.
+    baseline: what people call number 0, to which everything is compared.
     """
 
     name: str
@@ -155,6 +159,7 @@ class StudyInfo:
     options: Mapping[str, Any]
     created: str
     rungs: tuple[int, ...] = ()
+    baseline: str = PLAIN
 
 
 @dataclass(frozen=True)
@@ -175,7 +180,7 @@ class Rung:
 class Trial:
     """One proposal of a study and what became of it.
 
-    number: order of proposal; 0 is always plain decoding. state: "pending", "done",
+    number: order of proposal; 0 is the baseline, see `StudyInfo`. state: "pending", "done",
     "failed", or "stopped" at its last rung: then it has a speed and no quality.
     candidate_id: hex digest of the canonical tree: equal settings share it in every study.
     numbers: the algorithm's decision values (a DNA as plain numbers), empty for number 0.

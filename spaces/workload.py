@@ -114,6 +114,8 @@ class WorkloadPlugin(Protocol):
     # "image", "text" or "suggestions", as of a component; "training": it trains, and is opened with
     # the option `artefacts`, a folder for what was trained
     modality: str
+    # Where number 0 of its studies is not plain decoding, what people call it is said by a class
+    # attribute `baseline`.
 
     def space_for(self, options: Mapping[str, Any]) -> str:
         """The preset searched where the user names none."""

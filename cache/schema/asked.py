@@ -8,6 +8,7 @@ from sqlalchemy import JSON, BigInteger, ForeignKey, String, Text, UniqueConstra
 from sqlalchemy.orm import Mapped, mapped_column
 
 from paretoken.cache.schema.row import DIGEST, TIME, Row
+from paretoken.spaces.records import PLAIN
 
 
 class StudyRow(Row):
@@ -24,6 +25,7 @@ class StudyRow(Row):
     objectives: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
     options: Mapped[dict[str, Any]] = mapped_column(JSON)
     rungs: Mapped[list[int]] = mapped_column(JSON, server_default="[]")
+    baseline: Mapped[str] = mapped_column(Text, server_default=PLAIN)
     created: Mapped[str] = mapped_column(TIME)
 
 

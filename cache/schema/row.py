@@ -6,7 +6,7 @@ from sqlalchemy import MetaData, String
 from sqlalchemy.orm import DeclarativeBase
 
 # The newest file in migrations/versions. Revisions are four digits, so later ones sort higher.
-REVISION = "0004"
+REVISION = "0005"
 # Not alembic's usual name: other tools' stores have a table `alembic_version` as well.
 VERSION_TABLE = "paretoken_version"
 

@@ -44,7 +44,9 @@ def run(
     candidate: Annotated[
         str,
         typer.Option(
-            "--candidate", metavar="ID", help="This candidate (id or its start), not the best."
+            "--candidate",
+            metavar="ID",
+            help="This candidate (number, id or its start), not the best.",
         ),
     ] = "",
     to: Annotated[
@@ -112,7 +114,7 @@ def run(
     with OpenStore.open(store, create=False) as opened:
         if candidate:
             results = judged.read(opened, study, device=device)
-            chosen = choice.by_id(results, candidate)
+            chosen = choice.named(results.trials, candidate)
         else:
             chosen, results = choice.best(opened, study, wish, device)
             if by_batch and results.size:  # the table is made of all that was measured

@@ -32,7 +32,8 @@ def run(
     It is told over evaluations (measurements of this study's candidates; what the store answered
     costs none), over the seconds since the study began, and over those spent on measuring.
 
-    Counted is what is better than no speed at all and than twice plain decoding's quality loss.
+    Counted is what is better than no speed at all and than twice the loss of number 0, in the
+    study's first two objectives.
     The numbers are as the store has them now, so later observations move earlier volumes too.
 
     \b

@@ -74,7 +74,9 @@ class _Picture:
         self._live = live
         self._results = results
         self._next_draw = 0.0
-        self._front: RenderableType = Text("plain decoding is measured first …", style="dim")
+        self._front: RenderableType = Text(
+            "what all is compared with is measured first …", style="dim"
+        )
         self._bars = Progress(
             TextColumn("{task.fields[name]:<10}"),
             BarColumn(bar_width=30),

@@ -84,7 +84,9 @@ def legend(results: Results, shown: Sequence[Trial]) -> RenderableType:
             f"{UNCONFIRMED} chosen but not yet measured afresh: the best of many noisy numbers are "
             "too good; search --resume goes on with that"
         )
-    spreads = "± is one standard deviation; speed-up is against plain decoding (number 0)"
+    spreads = "± is one standard deviation"
+    if any("speedup" in trial.quantities for trial in shown):
+        spreads += f"; speed-up is against {results.info.baseline} (number 0)"
     return Text("\n".join([*lines, spreads, *([results.note] if results.note else [])]), "dim")
 
 

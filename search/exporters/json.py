@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from paretoken.search.exporters import Documents, Engine, Exporter
 from paretoken.search.exporting.asked import Asked
 
@@ -18,6 +20,9 @@ class SettingsFile(Exporter):
         return {}
 
     def use(self, asked: Asked, documents: Documents) -> str:
+        if "schedule" in asked.trial.tree:  # it trains
+            study, short = shlex.quote(asked.study.name), asked.trial.candidate_id[:12]
+            return f"paretoken export {study} --candidate {short} --to torch-schedule"
         return "paretoken generate --settings FOLDER"
 
 

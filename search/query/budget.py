@@ -54,12 +54,12 @@ def _bound(read: Reader, names: Names, plain: Mapping[str, Quantity]) -> Compare
     of_hundred = read.word("%")
     if of_hundred:
         if not is_change:
-            read.fail("a percentage is a change from plain decoding: write +2% or -2%")
+            read.fail("a percentage is a change from number 0: write +2% or -2%")
         read.take()
     if not is_change:
         return Compare(number, sign.text, amount)
     base = plain.get(number.name)
     if base is None or not math.isfinite(base.value):
-        read.source.fail(token.column, f"plain decoding has no {number.name!r} to change from")
+        read.source.fail(token.column, f"number 0 has no {number.name!r} to change from")
     change = abs(base.value) * amount / 100 if of_hundred else amount
     return Compare(number, sign.text, base.value + change)

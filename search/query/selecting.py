@@ -74,12 +74,12 @@ def condition(
     names = Names(store.numbers(study), lambda: store.settings(study))
     if not names.numbers:
         raise NothingMatches(
-            "nothing to choose from: plain decoding, number 0, is not finished yet."
+            f"nothing to choose from: {store.study(study).baseline}, number 0, is not finished yet."
         )
     wanted = None if root is None else bind(Source(where), root, names)
     if budgets and device:
         raise BadInput(
-            f"--budget compares with plain decoding, which was not timed on {device!r}: leave out "
+            f"--budget compares with number 0, which was not timed on {device!r}: leave out "
             "--device, or give the numbers themselves with --where."
         )
     plain = next(iter(store.trials(study, {0})), None) if budgets else None

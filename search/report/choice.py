@@ -1,7 +1,8 @@
-"""The one candidate to take: by a condition and an aim, at the knee, or by its id."""
+"""The one candidate to take: by a condition and an aim, at the knee, or by its name."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from paretoken.cache.front import pareto_front
@@ -14,6 +15,8 @@ from paretoken.search.report.wording import stopped
 from paretoken.spaces.errors import BadInput, UnknownName
 from paretoken.spaces.objectives import Objective
 from paretoken.spaces.records import Trial
+
+_SOME = 20  # numbers that an error names
 
 
 @dataclass(frozen=True)
@@ -56,22 +59,42 @@ def best(
     return trial, results
 
 
-def by_id(results: Results, prefix: str) -> Trial:
-    """The finished trial whose candidate id starts so; raises UnknownName or BadInput."""
-    found = [trial for trial in results.done if trial.candidate_id.startswith(prefix)]
-    halted = [trial for trial in results.stopped if trial.candidate_id.startswith(prefix)]
-    if halted and not found:
-        raise BadInput(
-            f"candidate {prefix!r}, number {halted[0].number}, was {stopped(halted[0])}, because "
-            "another was better in everything: it has no quality that compares with the others'. "
-            "Take one that 'paretoken front' lists, or search without --rungs."
+def named(trials: Sequence[Trial], text: str) -> Trial:
+    """The finished trial of that number, or whose candidate's id starts so.
+
+    A number goes before an id that starts with the same digits. Raises UnknownName, or BadInput
+    with the reason where the trial failed, was stopped or has not ended.
+    """
+    found = [t for t in trials if text.isascii() and text.isdigit() and t.number == int(text[:18])]
+    found = found or [t for t in trials if text and t.candidate_id.startswith(text.lower())]
+    done = [trial for trial in found if trial.state == "done"]
+    if len({trial.candidate_id for trial in done}) > 1:
+        ids = ", ".join(sorted({trial.candidate_id[:12] for trial in done})[:4])
+        raise BadInput(f"several candidates of this study start with {text!r}: {ids}, …")
+    if done:
+        return done[0]
+    if found:
+        raise BadInput(_unfinished(text, found[-1]))
+    numbers = [str(trial.number) for trial in trials if trial.state == "done"][:_SOME]
+    way = "Name a number or an id: 'paretoken front STUDY --all' tells them."
+    raise UnknownName("finished trial of this study", text, numbers, way)
+
+
+def _unfinished(text: str, trial: Trial) -> str:
+    """Why a trial has no numbers that compare with others', and what to do."""
+    called = f"candidate {text!r}, number {trial.number},"
+    other = "Take one that 'paretoken front' lists"
+    if trial.state == "stopped":
+        return (
+            f"{called} was {stopped(trial)}, because another was better in everything: it has no "
+            f"quality that compares with the others'. {other}, or search without --rungs."
         )
-    if not found:
-        way = "'paretoken front STUDY --all --json' tells their ids."
-        raise UnknownName("finished candidate of this study", prefix, (), way)
-    if len({trial.candidate_id for trial in found}) > 1:
-        raise BadInput(f"{len(found)} candidates of this study start with {prefix!r}: write more.")
-    return found[0]
+    if trial.failure is not None:
+        return (
+            f"{called} failed ({trial.failure.reason}: {trial.failure.detail}), so it has no "
+            f"numbers. {other}."
+        )
+    return f"{called} is not finished yet: search --resume goes on with it. {other}."
 
 
 def _extreme(store: Store, study: str, wish: Wish, elsewhere: str) -> Trial:

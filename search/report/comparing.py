@@ -21,8 +21,9 @@ from typing import Any
 
 from paretoken.cache.store import Store
 from paretoken.search.frames import settings_of
+from paretoken.search.report.choice import named
 from paretoken.search.report.results import speed_first
-from paretoken.spaces.errors import BadInput, UnknownName
+from paretoken.spaces.errors import BadInput
 from paretoken.spaces.records import BehaviourClass, Measurement, Quantity, StudyInfo, Trial
 
 FEWEST_PAIRS = 3
@@ -67,11 +68,11 @@ def compare(store: Store, study: str, first: str, second: str) -> Comparison:
     """Compare two finished trials, each given by its number or its candidate's id, or its start.
 
     Objectives come first, then whatever else both or one of them have. Raises BadInput for what is
-    no finished trial.
+    no finished trial, with the reason.
     """
     info = store.study(study)
-    trials = [trial for trial in store.trials(study) if trial.state == "done"]
-    a, b = (_named(trials, text) for text in (first, second))
+    trials = store.trials(study)
+    a, b = (named(trials, text) for text in (first, second))
     if a.number == b.number:
         raise BadInput(f"{first!r} and {second!r} are both number {a.number}: name two.")
     plain = next((trial for trial in trials if trial.number == 0), None)
@@ -186,23 +187,6 @@ def student(freedom: int) -> float:
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
     return float(sum(term / freedom**power for power, term in enumerate(terms)))
-
-
-def _named(trials: list[Trial], text: str) -> Trial:
-    """The trial of that number, or whose candidate's id starts so."""
-    if text.isascii() and text.isdigit():
-        for trial in trials:
-            if trial.number == int(text[:18]):
-                return trial
-    found = [t for t in trials if text and t.candidate_id.startswith(text.lower())]
-    if len({trial.candidate_id for trial in found}) > 1:
-        ids = ", ".join(trial.candidate_id[:12] for trial in found[:4])
-        raise BadInput(f"{len(found)} candidates of this study start with {text!r}: {ids}, …")
-    if not found:
-        numbers = [str(trial.number) for trial in trials]
-        way = "Name a number or an id; 'paretoken front STUDY --all' tells them."
-        raise UnknownName("finished trial of this study", text, numbers[:20], way)
-    return found[0]
 
 
 def _counted(measurements: Iterable[Measurement], of: BehaviourClass) -> list[Measurement]:

@@ -101,7 +101,7 @@ function facet(what, row) {
 
 // What a row can be chosen by: the front, device and batch if there are several, parts by name.
 function facets() {
-  const found = [["kind", "show", [["front", "the front"], ["close", "indistinguishable"], ["other", "others"], ["plain", "plain decoding"]]]];
+  const found = [["kind", "show", [["front", "the front"], ["close", "indistinguishable"], ["other", "others"], ["plain", data.baseline]]]];
   for (const what of ["device", "batch"]) {
     const values = [...new Set(measured.map(row => facet(what, row)))];
     if (values.length > 1) found.push([what, what, values.map(v => [v, v])]);

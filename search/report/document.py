@@ -29,15 +29,17 @@ def document(results: Results, trials: Sequence[Trial]) -> dict[str, Any]:
     """
     lines, shared = summaries(results, trials)
     names = sorted({name for trial in trials for name in trial.quantities})
-    axes = [objective.name for objective in results.objectives if objective.name in names]
+    wanted = [objective.name for objective in results.objectives if objective.name in names]
+    axes = sorted(wanted, key=lambda name: not _varies(name, results.done))
     found = knobs(trials)
     labels = short([knob.path for knob in found if knob.varies])
     settings = [flat(trial.tree) for trial in trials]
     return {
         "study": results.info.name,
         "workload": results.info.workload,
+        "baseline": results.info.baseline,
         "axes": (axes * 2)[:2],
-        "objectives": axes,
+        "objectives": wanted,
         "columns": columns(results.done, [objective.name for objective in results.objectives]),
         "devices": list(devices_of(trials)),
         "shared": shared,
@@ -57,6 +59,11 @@ def document(results: Results, trials: Sequence[Trial]) -> dict[str, Any]:
             if knob.varies
         },
     }
+
+
+def _varies(name: str, trials: Sequence[Trial]) -> bool:
+    """Whether a picture has anything to show along it."""
+    return len({trial.quantities[name].value for trial in trials if name in trial.quantities}) > 1
 
 
 def _kind(trial: Trial, results: Results) -> str:

@@ -23,16 +23,21 @@ class Growth:
 
 
 def growth(store: Store, study: str) -> Growth:
-    """What the front dominates, counted from no speed at all and twice plain decoding's loss.
+    """What the front dominates, counted from no speed at all and number 0's loss and as much again.
 
-    Raises BadInput before plain decoding is finished.
+    The volume is that of the study's first two objectives. Raises BadInput before number 0 is
+    finished.
     """
     info = store.study(study)
     plain = next(iter(store.trials(study, {0})), None)
     if plain is None or plain.state != "done":
-        raise BadInput(f"study {study!r} has no plain decoding to refer to yet: search first.")
+        raise BadInput(
+            f"number 0 of study {study!r}, {info.baseline}, is not finished: there is "
+            "nothing to refer to yet; search first."
+        )
+    values = {one.name: plain.quantities[one.name].value for one in info.objectives[:2]}
     corner = {
-        objective.name: 0.0 if objective.higher else 2 * plain.quantities[objective.name].value
-        for objective in info.objectives
+        one.name: 0.0 if one.higher else values[one.name] + abs(values[one.name])
+        for one in info.objectives[:2]
     }
     return Growth(corner, tuple(store.history(study, corner)))

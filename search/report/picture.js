@@ -85,7 +85,7 @@ function legend(several) {
   if (!several) return;
   const items = groupNames.map((name, group) =>
     `<li><span class="swatch" style="background:var(--g${group % 6})"></span>${escaped(name)}</li>`);
-  items.push('<li><span class="dot plain"></span>plain decoding</li>');
+  items.push(`<li><span class="dot plain"></span>${escaped(data.baseline)}</li>`);
   at("legend").innerHTML = items.join("");
 }
 

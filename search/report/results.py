@@ -58,10 +58,10 @@ class Results:
         return tuple(trial for trial in self.trials if trial.state == "stopped")
 
     def fastest_first(self, numbers: Sequence[int] | None = None) -> list[Trial]:
-        """The finished trials (of these numbers), by the first objective."""
+        """The finished trials (of these numbers), by the first objective, ties by the next."""
         wanted = None if numbers is None else set(numbers)
         chosen = [t for t in self.done if wanted is None or t.number in wanted]
-        return sorted(chosen, key=lambda trial: loss(trial, self.objectives[0]))
+        return sorted(chosen, key=lambda trial: [loss(trial, one) for one in self.objectives])
 
 
 def read(
@@ -224,10 +224,10 @@ def plain(found: Quantity) -> dict[str, Any]:
 
 
 def summaries(results: Results, trials: Sequence[Trial]) -> tuple[list[str], str]:
-    """`brief` settings of trials; number 0 is called what it always is: plain decoding."""
+    """`brief` settings of trials; number 0 is called what the study calls it."""
     lines, shared = brief(trials)
     named = [
-        "plain decoding" if trial.number == 0 else line
+        results.info.baseline if trial.number == 0 else line
         for trial, line in zip(trials, lines, strict=True)
     ]
     return named, shared

@@ -73,7 +73,8 @@ def _headline(view: View) -> str:
     gain = fastest.quantities.get("speedup")
     if gain is None or fastest.number == 0:
         return f"{told}."
-    return f"{told}; the fastest is {number(gain.value, gain.spread)} times as fast as plain."
+    times = number(gain.value, gain.spread)
+    return f"{told}; the fastest is {times} times as fast as {results.info.baseline}."
 
 
 def _cards(view: View, line_of: Mapping[int, str]) -> list[dict[str, str]]:
@@ -87,8 +88,8 @@ def _cards(view: View, line_of: Mapping[int, str]) -> list[dict[str, str]]:
             if best is not None
             else {
                 "title": "no loss of quality",
-                "value": "plain",
-                "about": "nothing faster was found that is as good as plain decoding",
+                "value": "none",
+                "about": f"nothing better was found that is as good as {results.info.baseline}",
             }
         )
         fastest = results.fastest_first(results.front)[0]

@@ -187,10 +187,17 @@ def make_third(url: str) -> None:
     make_old(url, revision="0003")
 
 
+def make_fourth(url: str) -> None:
+    """A store as schema 0004 left it, likewise."""
+    make_old(url, revision="0004")
+
+
 Make = Callable[[str], None]
 
 
-@pytest.fixture(params=[make_old, make_second, make_third], ids=["0001", "0002", "0003"])
+@pytest.fixture(
+    params=[make_old, make_second, make_third, make_fourth], ids=["0001", "0002", "0003", "0004"]
+)
 def make(request: pytest.FixtureRequest) -> Make:
     """A store of each older schema, with the same data."""
     found: Make = request.param
@@ -207,6 +214,7 @@ def test_nothing_is_lost(url: str, make: Make) -> None:
             (RATE, FID),
             (),
         )
+        assert info.baseline == "plain decoding"
         assert [counts for _, counts in store.studies()] == [
             {"done": 3, "stopped": 0, "failed": 1, "pending": 1},
             {"done": 0, "stopped": 0, "failed": 0, "pending": 0},
@@ -335,6 +343,8 @@ def tables(url: str) -> tuple[list[str], str, int]:
         (make_second, "INSERT INTO points"),
         (make_third, "CREATE TABLE rungs"),
         (make_third, "INSERT INTO points"),
+        (make_fourth, "ADD COLUMN baseline"),
+        (make_fourth, "INSERT INTO points"),
     ],
 )
 def test_an_upgrade_that_fails_leaves_the_old_store(url: str, made: Make, fatal: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 import statistics
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -160,7 +161,8 @@ def test_students_quantile_is_scipys(freedom: int) -> None:
     ("first", "second", "said"),
     [
         ("0", "0", "both number 0"),
-        ("0", "6", "no finished trial of this study is called '6'"),
+        ("0", "6", "number 6, failed (nan: the logits of"),
+        ("0", "77", "no finished trial of this study is called '77'"),
         ("0", "", "no finished trial"),
         ("0", "9" * 5000, "no finished trial"),
         ("٣", "0", "no finished trial"),
@@ -170,8 +172,16 @@ def test_students_quantile_is_scipys(freedom: int) -> None:
 def test_what_is_no_finished_trial_is_refused(
     store: Store, first: str, second: str, said: str
 ) -> None:
-    with pytest.raises(BadInput, match=said.replace("'", ".")):
+    with pytest.raises(BadInput, match=re.escape(said)):
         compare(store, "demo", first, second)
+
+
+def test_export_finds_candidates_by_the_same_names(cli: Cli, url: str) -> None:
+    ran = cli("export", "demo", "--candidate", "3", "--out", "third.json")
+    assert ran.code == 0 and "number 3" in ran.out
+    for word, said in (("6", "number 6, failed (nan"), ("77", "Known: 0, 1"), ("zz", "Known: 0")):
+        ran = cli("export", "demo", "--candidate", word)
+        assert ran.code == 2 and said in ran.err and "yet" not in ran.err, ran.err
 
 
 def test_the_command_prints_both_sides_and_what_differs(cli: Cli, url: str) -> None:

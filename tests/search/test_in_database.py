@@ -136,7 +136,7 @@ def test_a_percentage_of_a_negative_number_is_of_its_size(store: Store, add: Any
     names = Names(["excess"], lambda: store.settings("demo"))
     bound = budget("excess <= +10%", names, {"excess": Quantity("excess", -2.0, 0.0, 1)})
     assert getattr(bound, "right", None) == -1.8
-    with pytest.raises(ValueError, match="column 1: plain decoding has no 'excess'"):
+    with pytest.raises(ValueError, match="column 1: number 0 has no 'excess'"):
         budget("excess <= +10%", names, {})
     with pytest.raises(ValueError, match="write \\+2% or -2%"):
         budget("excess <= 10%", names, {})

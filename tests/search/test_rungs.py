@@ -23,7 +23,7 @@ from paretoken.search.answers import answer
 from paretoken.search.loop import Plan, search
 from paretoken.search.measuring import Reuse
 from paretoken.search.progress import Progress
-from paretoken.search.report.choice import by_id
+from paretoken.search.report.choice import named
 from paretoken.search.report.results import judge, read
 from paretoken.search.rungs import parse
 from paretoken.search.workers import Cluster
@@ -406,7 +406,7 @@ def test_a_finished_trial_stands_for_a_candidate_that_was_stopped_before(
     done = next(trial for trial in trials if trial.state == "done" and trial.number)
     again = replace(done, number=len(trials), candidate_id=halted.candidate_id)
     results = judge(store.study("s"), [*trials, again])
-    assert by_id(results, halted.candidate_id) == again
+    assert named(results.trials, halted.candidate_id) == again
     assert [trial.number for trial in results.trials] == sorted(t.number for t in results.trials)
 
 

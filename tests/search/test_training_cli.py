@@ -51,6 +51,20 @@ def test_the_infinite_schedule_against_repeated_cosine_at_equal_compute(
     kept = list((tmp_path / "of.artefacts" / "trained").rglob("manifest.json"))
     # Of each schedule and seed two models; and of those that anneal, the two branch points.
     assert len(kept) == 3 * 2 * 2 + 2 * 2 * 2
+    # Nothing decodes here: number 0 goes by its own name, and no speed-up is spoken of.
+    assert cli("report", "rates", "--out", "rates.html").code == 0
+    page = (tmp_path / "rates.html").read_text()
+    for told in (cli("front", "rates", "--all").out, cli("best", "rates").out, page):
+        assert "plain decoding" not in told and "speed-up is against" not in told
+    assert "repeated cosine" in cli("front", "rates", "--all").out and "repeated cosine" in page
+    # Steps are equal for all, so the best is that of the next objective, and the axes are others.
+    best = json.loads(cli("best", "rates", "--json").out)
+    assert best["quantities"]["new_loss"]["value"] == min(losses)
+    assert '"axes":["new_loss","forgetting"]' in page.replace(" ", "").replace("\n", "")
+    grown = json.loads(cli("history", "rates", "--json").out)["reference"]
+    assert set(grown) == {"steps", "new_loss"}  # those that the volume is made of
+    ran = cli("export", "rates", "--out", "settings.json")
+    assert ran.code == 0 and "generate" not in ran.out and "--to torch-schedule" in ran.out
     ran = cli("export", "rates", "--candidate", trials[0]["candidate"], "--check",
               "--to", "training-arguments", "--out", "hf")  # fmt: skip
     assert ran.code == 0, ran.err

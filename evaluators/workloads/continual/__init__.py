@@ -34,6 +34,7 @@ class Continual:
     """Image classes, or two texts."""
 
     modality = "training"
+    baseline = "repeated cosine"
 
     def space_for(self, options: Mapping[str, Any]) -> str:
         return "schedules"
