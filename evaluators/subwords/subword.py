@@ -95,8 +95,7 @@ class Subword(Component):
             raise MeasurementFailed(
                 "unsupported",
                 f"a vocabulary of {self.vocabulary} has no room for the {needed} entries that this "
-                f"{self.tag()} cannot do without ({len(self.extra)} of them bytes or the unknown "
-                f"token): take {needed} or more, or words=byte_level, which needs 256 of BPE.",
+                f"{self.tag()} cannot do without: take {needed} or more.",
             )
         made = Tokenizer(self.model(text, self.vocabulary - len(self.extra)))
         if (normalizer := self.cutting.normalizer()) is not None:
