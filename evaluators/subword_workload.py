@@ -212,7 +212,13 @@ class SubwordWorkload:
             return time.perf_counter() - started
 
         timed = repeat(
-            work, warm_up=2, least=_LEAST, most=_MOST, enough_s=_ENOUGH_S, moments=_MOMENTS, anew=anew
+            work,
+            warm_up=2,
+            least=_LEAST,
+            most=_MOST,
+            enough_s=_ENOUGH_S,
+            moments=_MOMENTS,
+            anew=anew,
         )
         probe = documents[0][:_PROBED] + _PROBE
         size = sum(len(document.encode()) for document in documents)

@@ -6,7 +6,6 @@ So whoever has the store can export what was measured, wherever it was trained. 
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import zlib
 from typing import Any
@@ -23,7 +22,7 @@ def unpacked(text: str) -> dict[str, Any]:
     """The document again; raises BadInput where it is damaged."""
     try:
         return dict(json.loads(zlib.decompress(base64.b85decode(text))))
-    except (ValueError, zlib.error, binascii.Error) as error:
+    except (TypeError, ValueError, zlib.error) as error:
         raise BadInput(
             f"the stored tokenizer is damaged ({error}): measure it again with --no-reuse."
         ) from error

@@ -26,7 +26,9 @@ def text(seed: int, words: int = 60) -> str:
     found = [chance.choice(_STEMS) + chance.choice(_ENDS) for _ in range(words)]
     found[5] = str(chance.randrange(10_000))
     found[9] = "##" + found[9]
-    return " ".join(found[:20]) + ".\n\n  " + " ".join(found[20:40]) + "\r\n\t" + " ".join(found[40:])
+    return (
+        " ".join(found[:20]) + ".\n\n  " + " ".join(found[20:40]) + "\r\n\t" + " ".join(found[40:])
+    )
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def corpus() -> Corpus:
     return Corpus(tuple(text(seed) + "\n" for seed in range(40)))
 
 
-SIZES = Sizes(dim=32, layers=1, context=16, batch=4, budget=1e8, precision="float32")
+SIZES = Sizes(dim=32, layers=1, context=16, batch=4, budget=4e8, precision="float32")
 
 
 @pytest.fixture

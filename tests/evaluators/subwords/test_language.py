@@ -137,6 +137,4 @@ def test_it_learns_and_what_was_trained_is_found_again(tmp_path: Path) -> None:
 
 def test_a_text_shorter_than_a_context_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MeasurementFailed, match="--option context"):
-        Language(
-            Split(10, part(7), part(7)), SIZES, Artefacts(tmp_path, "t"), torch.device("cpu")
-        )
+        Language(Split(10, part(7), part(7)), SIZES, Artefacts(tmp_path, "t"), torch.device("cpu"))

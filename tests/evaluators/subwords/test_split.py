@@ -14,7 +14,9 @@ from paretoken.spaces.errors import MeasurementFailed
 
 
 def tokenizer(vocabulary: dict[str, int], merges: Any = ()) -> Tokenizer:
-    model = models.BPE(vocabulary, list(merges), unk_token="<unk>" if "<unk>" in vocabulary else None)
+    model = models.BPE(
+        vocabulary, list(merges), unk_token="<unk>" if "<unk>" in vocabulary else None
+    )
     made = Tokenizer(model)
     made.decoder = decoders.Fuse()
     return made
@@ -50,9 +52,7 @@ def test_what_is_unknown_is_spelt() -> None:
 def test_other_numbers_and_names_of_entries_are_the_same_behaviour() -> None:
     texts = (["ab a"], ["ab ab b"])
     usual = split(tokenizer(AB, [("a", "b")]), *texts)
-    other = split(
-        tokenizer({"ab": 0, " ": 1, "b": 2, "a": 3, "<unk>": 4}, [("a", "b")]), *texts
-    )
+    other = split(tokenizer({"ab": 0, " ": 1, "b": 2, "a": 3, "<unk>": 4}, [("a", "b")]), *texts)
     assert other.digest == usual.digest
     assert np.array_equal(other.held_out.ids, usual.held_out.ids)
 

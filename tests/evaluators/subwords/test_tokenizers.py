@@ -139,7 +139,9 @@ def test_bytes_need_nothing_to_fall_back_on(name: str) -> None:
 
 
 def test_digits_apart(corpus: Corpus) -> None:
-    tokens = component("bpe", digits=True).train([*corpus.train, "1234 " * 50]).encode("1234").tokens
+    tokens = (
+        component("bpe", digits=True).train([*corpus.train, "1234 " * 50]).encode("1234").tokens
+    )
     assert tokens == ["1", "2", "3", "4"]
     together = component("bpe").train([*corpus.train, "1234 " * 50]).encode("1234").tokens
     assert len(together) < 4
