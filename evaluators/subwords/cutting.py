@@ -62,10 +62,10 @@ class Cutting:
         """What cuts into words, as an object of `tokenizers`."""
         from tokenizers import Regex, pre_tokenizers
 
-        apart = [pre_tokenizers.Digits(individual_digits=True)] if self.digits else []
+        apart: list[Any] = [pre_tokenizers.Digits(individual_digits=True)] if self.digits else []
         match self.words:
             case "byte_level":
-                cuts = [pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]
+                cuts: list[Any] = [pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]
             case "metaspace":
                 lines = pre_tokenizers.Split(Regex(r"[\r\n]+"), "isolated")
                 space = pre_tokenizers.Metaspace(SPACE, prepend_scheme="never", split=True)

@@ -104,7 +104,7 @@ def nats(model: Transformer, rows: Tensor, lengths: Tensor) -> float:
     device = next(model.parameters()).device
     total = 0.0
     for tokens, real in zip(
-        rows.split(_JUDGED_AT_ONCE), lengths.split(_JUDGED_AT_ONCE), strict=True
+        torch.split(rows, _JUDGED_AT_ONCE), torch.split(lengths, _JUDGED_AT_ONCE), strict=True
     ):
         tokens = tokens.long().to(device)
         logits = model(tokens, torch.zeros(len(tokens), dtype=torch.int64, device=device))

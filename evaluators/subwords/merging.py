@@ -19,6 +19,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -178,12 +179,12 @@ class _State:
         self, objective: str, met: _Ints, a: _Ints, b: _Ints, same: NDArray[np.bool_]
     ) -> NDArray[np.float64]:
         total = int(self.n.sum())
+        real = met.astype(np.float64)
+        expected = np.maximum(a.astype(np.float64) * b, 1.0)
         if objective == "ratio":
-            return met / np.maximum(a.astype(np.float64) * b, 1.0)
+            return real / expected
         if objective == "pmi":
-            expected = np.maximum(a.astype(np.float64) * b, 1.0)
-            pmi: NDArray[np.float64] = met * np.log(np.maximum(met, 1) * total / expected)
-            return pmi
+            return real * np.log(np.maximum(real, 1.0) * total / expected)
         f = self._table
         two = f[a - met] + f[b - met] - f[a] - f[b]
         one = f[np.maximum(a - 2 * met, 0)] - f[a]
@@ -225,7 +226,7 @@ class _State:
 def _pairs_of(pieces: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Neighbours; of three equal ones in a row one pair, for only one can be joined."""
     free = True
-    for a, b in zip(pieces, pieces[1:], strict=False):
+    for a, b in pairwise(pieces):
         if a == b and not free:
             free = True
             continue

@@ -1,4 +1,4 @@
-"""tokenizer.json: a trained tokenizer for Hugging Face tokenizers, transformers and all who read it.
+"""tokenizer.json: a trained tokenizer for Hugging Face tokenizers, transformers and others.
 
 The tokenizer goes with its measurement, so this exports what was measured, entry by entry, wherever
 it was trained. Beside it stands the tokenizer_config.json with which transformers loads a folder.

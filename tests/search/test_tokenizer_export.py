@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from paretoken.evaluators.subwords.cutting import WORDS
 from paretoken.evaluators.subwords.packed import packed
 from paretoken.search.export.artefact import Artefact, check, make
 from paretoken.search.export.provenance import Chosen
@@ -24,14 +25,14 @@ pytest.importorskip("sentencepiece")
 
 DOCUMENTS = [f"A token of {n} talks, walks and merges\n  by {n * n % 97}.\n" for n in range(60)]
 PROBE = "  A talking token,\n\tmerged 42 times: naïve \U0001f600 "
+FAMILIES = (
+    ("bpe", {}), ("bpe", {"byte_fallback": True}), ("wordpiece", {}), ("unigram", {}),
+    ("unigram", {"byte_fallback": True}), ("swe", {}), ("swe", {"cut": "viterbi"}),
+)  # fmt: skip
 ALL = [
-    (name, {"words": words, **more})
-    for name, more in (
-        ("bpe", {}), ("bpe", {"byte_fallback": True}), ("wordpiece", {}), ("unigram", {}),
-        ("unigram", {"byte_fallback": True}), ("swe", {}), ("swe", {"cut": "viterbi"}),
-    )
-    for words in ("byte_level", "metaspace", "whitespace")
-] + [("bpe", {"digits": True, "normaliser": normaliser}) for normaliser in ("nfkc", "lowercase")]  # fmt: skip
+    *((name, {"words": words, **more}) for name, more in FAMILIES for words in WORDS),
+    *(("bpe", {"digits": True, "normaliser": one}) for one in ("nfkc", "lowercase")),
+]
 
 
 def chosen(name: str, **knobs: Any) -> tuple[Chosen, Any]:
@@ -47,11 +48,8 @@ def chosen(name: str, **knobs: Any) -> tuple[Chosen, Any]:
     trial = Trial(1, "0" * 32, to_tree(candidate), (), "done", {speed.name: speed},
                   environment=place)  # fmt: skip
     objectives = (Objective(speed.name, "MB/s", True, ""),)
-    return Chosen(
-        StudyInfo("s", "subword", "grid", 0, {}, objectives, {}, ""),
-        trial,
-        "2026-01-01T00:00:00+00:00",
-    ), made
+    study = StudyInfo("s", "subword", "grid", 0, {}, objectives, {}, "")
+    return Chosen(study, trial, "2026-01-01T00:00:00+00:00"), made
 
 
 def export(of: Chosen) -> Artefact:

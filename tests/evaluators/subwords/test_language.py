@@ -75,7 +75,7 @@ def test_the_rate_rises_and_falls() -> None:
 
 
 def test_an_even_model_needs_the_logarithm_of_the_vocabulary() -> None:
-    """Its output layer is zero at first: every token costs log2 V bits, the 13 tokens 13 of them."""
+    """Its output layer is zero at first, so that every one of 13 tokens costs log2 V bits."""
     of = part(13, size=40, unknown=2, hidden=3)
     rows, lengths = padded_rows(of.ids, 8)
     found = bits_per_byte(nats(fresh(), rows, lengths), of)
@@ -111,7 +111,7 @@ def test_rows_lose_nothing_that_is_judged() -> None:
     assert full_rows(ids, 8).flatten().tolist() == list(range(16))
     rows, lengths = padded_rows(ids, 8)
     kept = [row[:n].tolist() for row, n in zip(rows, lengths.tolist(), strict=True)]
-    assert sum(kept, []) == list(range(20))
+    assert [one for row in kept for one in row] == list(range(20))
     assert padded_rows(np.arange(16), 8)[1].tolist() == [8, 8]
 
 
