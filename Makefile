@@ -24,7 +24,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 PARETOKEN = $(BIN)/paretoken
 
-.PHONY: help venv install install-dev demo test lint types imports check clean
+.PHONY: help venv install install-dev browser demo test lint types imports check clean
 
 help:
 	@sed -n '1,/^$$/s/^# \{0,1\}//p' Makefile
@@ -86,7 +86,16 @@ demo: install
 	@echo "what is marked ? was measured once; to measure the front afresh, for some minutes more:"
 	@echo "$(PARETOKEN) search fashion --study demo --resume --trials 1 --store $(STORE)"
 
-test: install-dev
+# Tests of the report are driven in chromium, and are skipped where there is none. CI has to have it.
+browser:
+	@if ! command -v chromium >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  echo "== installing chromium for tests of the report: half a minute, only once"; \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+	    --no-install-recommends chromium; } >/dev/null 2>&1 || true; fi; \
+	command -v chromium >/dev/null || { echo "== no chromium: tests in a browser are skipped"; \
+	  [ -z "$$CI" ]; }
+
+test: install-dev browser
 	$(BIN)/python -m pytest
 
 lint: install-dev

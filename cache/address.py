@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from paretoken.spaces.errors import BadInput, Unreadable
+from paretoken.spaces.errors import BadInput, Unreadable, short
 
 _DRIVERS = {
     "sqlite": "sqlite+pysqlite",
@@ -47,16 +47,17 @@ class Address:
     def parse(cls, text: str) -> Address:
         """Read a URL such as sqlite:///paretoken.db; raises BadInput, never quoting a password."""
         try:
+            text.encode()  # SQLite and PostgreSQL take names in UTF-8 only
             url = make_url(text)
         except (ArgumentError, ValueError) as error:
-            said = "" if "@" in text else f", but got {text!r}"
+            said = "" if "@" in text else f", but got {short(text)!r}"
             raise BadInput(
                 "a store is a URL such as sqlite:///paretoken.db or "
                 f"postgresql://user@host/database{said}."
             ) from error
         if url.drivername not in _DRIVERS:
             raise BadInput(
-                f"a store is on sqlite:// or postgresql://, not on {url.drivername}://: "
+                f"a store is on sqlite:// or postgresql://, not on {short(url.drivername)}://: "
                 f"{_ELSEWHERE}."
             )
         address = cls(url.set(drivername=_DRIVERS[url.drivername]))
@@ -79,9 +80,9 @@ class Address:
 
     @property
     def shown(self) -> str:
-        """The URL without password and query."""
+        """The URL without password and query, and not without end."""
         bare = self.url.set(drivername=self.url.get_backend_name(), query={})
-        return bare.render_as_string(hide_password=True)
+        return short(bare.render_as_string(hide_password=True))
 
     def check_file(self, create: bool) -> None:
         """Raise Unreadable where the file or its folder cannot be what is asked for.
@@ -93,7 +94,7 @@ class Address:
                 raise Unreadable(f"{self.shown} is a folder, not a store: {_ELSEWHERE}.")
             if not self.path.parent.is_dir():
                 raise Unreadable(
-                    f"there is no folder {str(self.path.parent)!r} for {self.shown}: "
+                    f"there is no folder {short(str(self.path.parent))!r} for {self.shown}: "
                     f"make it, or {_ELSEWHERE}."
                 )
             if self.path.exists():
@@ -101,7 +102,9 @@ class Address:
                     raise self.unreadable(ValueError("the file is not a database"))
             elif not create:
                 raise self.missing()
-        except PermissionError as error:
+        except Unreadable:
+            raise
+        except (OSError, ValueError) as error:  # no permission; a name too long, or with a NUL
             raise self.unreadable(error) from error
 
     def check_length(self, stated: int) -> None:

@@ -15,6 +15,11 @@ def stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
+def moment(stamped: str) -> datetime:
+    """The moment of a stamp."""
+    return datetime.fromisoformat(stamped)
+
+
 def now() -> str:
     """The present moment as text."""
     return stamp(utc())

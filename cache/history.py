@@ -10,10 +10,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select, union
 from sqlalchemy.orm import Session
 
+from paretoken.cache.clock import moment
 from paretoken.cache.numbers import objectives_of
+from paretoken.cache.overview import failure_times
 from paretoken.cache.schema import MeasurementRow, PointRow, StudyRow, TrialRow
 from paretoken.spaces.errors import BadInput, BadValue
 
@@ -24,10 +26,16 @@ class Moment:
 
     time: by which this trial and all before it had been observed, in the store's format; not
     before the study began. An answer from the store is as old as the class's first observation.
+    seconds: since the study began, pauses between its searches included. evaluations: measurements
+    of the study's candidates made since it began, those of stopped and failed ones and fresh ones
+    of the front too; measuring_s: the seconds that these took, one after the other.
     """
 
     number: int
     time: str
+    seconds: float
+    evaluations: int
+    measuring_s: float
     volume: float
     places: int
 
@@ -57,13 +65,38 @@ def history(session: Session, study_id: int, reference: Mapping[str, float]) -> 
         .order_by(TrialRow.number)
     )
     moments = []
-    time = session.get_one(StudyRow, study_id).created
+    begun = time = session.get_one(StudyRow, study_id).created
+    spent = _Spent(session, study_id, begun)
     for trial_id, number, x, y in rows:
         if x is not None:
             growing.add(x, y)
         time = max(time, times[trial_id])
-        moments.append(Moment(number, time, growing.volume, growing.places))
+        moments.append(
+            Moment(
+                number,
+                time,
+                (moment(time) - moment(begun)).total_seconds(),
+                *spent.until(time),
+                growing.volume,
+                growing.places,
+            )
+        )
     return moments
+
+
+def end_times(session: Session, study_id: int) -> dict[int, str]:
+    """When each trial that is no longer pending ended, by number; as old as its classes at least.
+
+    A time is that of the observations, as in `Moment`, or of the failure.
+    """
+    rows = session.connection().execute(
+        select(TrialRow.id, TrialRow.number).where(
+            TrialRow.study_id == study_id, TrialRow.state.in_(("done", "stopped"))
+        )
+    )
+    times, created = _times(session, study_id), session.get_one(StudyRow, study_id).created
+    ended = {number: max(created, times[trial_id]) for trial_id, number in rows}
+    return failure_times(session, study_id) | ended
 
 
 def _times(session: Session, study_id: int) -> dict[int, str]:
@@ -73,18 +106,15 @@ def _times(session: Session, study_id: int) -> dict[int, str]:
             TrialRow.study_id == study_id
         )
     )
-    used = select(TrialRow.id).where(
-        TrialRow.study_id == study_id,
-        or_(
-            TrialRow.quality_id == MeasurementRow.class_id,
-            TrialRow.speed_id == MeasurementRow.class_id,
-        ),
+    used = union(
+        select(TrialRow.quality_id).where(TrialRow.study_id == study_id),
+        select(TrialRow.speed_id).where(TrialRow.study_id == study_id),
     )
     observed = session.connection().execute(
         select(
             MeasurementRow.class_id, MeasurementRow.candidate_id, func.min(MeasurementRow.created)
         )
-        .where(used.exists())
+        .where(MeasurementRow.class_id.in_(used))
         .group_by(MeasurementRow.class_id, MeasurementRow.candidate_id)
     )
     own: dict[tuple[int | None, str], str] = {}
@@ -98,6 +128,28 @@ def _times(session: Session, study_id: int) -> dict[int, str]:
         )
         for trial_id, candidate_id, *classes in trials
     }
+
+
+class _Spent:
+    """The measurements of a study's candidates since it began."""
+
+    def __init__(self, session: Session, study_id: int, begun: str) -> None:
+        own = select(TrialRow.candidate_id).where(TrialRow.study_id == study_id)
+        rows = session.connection().execute(
+            select(MeasurementRow.created, MeasurementRow.seconds)
+            .where(MeasurementRow.candidate_id.in_(own), MeasurementRow.created >= begun)
+            .order_by(MeasurementRow.created)
+        )
+        self._times: list[str] = []
+        self._seconds = [0.0]
+        for created, seconds in rows:
+            self._times.append(created)
+            self._seconds.append(self._seconds[-1] + seconds)
+
+    def until(self, time: str) -> tuple[int, float]:
+        """How many were made by then, and the seconds they took."""
+        count = bisect.bisect_right(self._times, time)
+        return count, self._seconds[count]
 
 
 class _Front:

@@ -1,122 +1,132 @@
-"""The best trial under conditions, found inside the database.
+"""Which trials fit a condition, the best of them, and the nearest: found inside the database.
 
 Every point has all of its numbers beside it, so one reading of a study's points answers for any
-conditions and any order. It takes as long as there are points, however wide the conditions are and
-whether anybody meets them. A walk along an index would be faster where many fit, and much slower
-where nobody does.
+conditions on numbers and any order; settings are read beside the points only where a condition is
+about them. It takes as long as there are points, however wide the conditions are and whether
+anybody meets them. A walk along an index would be faster where many fit, and much slower where
+nobody does.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, ScalarSelect, SQLColumnExpression, func, select
+from sqlalchemy import ColumnElement, func
 from sqlalchemy.orm import Session
 
-from paretoken.cache.bounds import Bound, Range, on_ratio
-from paretoken.cache.numbers import Numbers, class_column, plain_found, read_numbers
-from paretoken.cache.schema import ClassRow, MeanRow, PointRow, TrialRow
-from paretoken.cache.trials import SPEEDUP, speed_of
+from paretoken.cache.condition import Condition, leaves, mentions_settings
+from paretoken.cache.filtering import fits, gap, shortfall
+from paretoken.cache.rows import Rows, rows_of
 from paretoken.spaces.objectives import Objective
 
-_LEAST, _LAST = -sys.float_info.max, sys.float_info.max  # what is missing ranks behind every number
+_LAST = sys.float_info.max  # what is missing ranks behind every number
 
 
 def best(
-    session: Session, study_id: int, objective: Objective, bounds: Sequence[Bound]
+    session: Session,
+    study_id: int,
+    objective: Objective,
+    condition: Condition | None,
+    device: str = "",
 ) -> int | None:
-    """The number of the best trial whose class means fulfil all bounds; None if none does.
+    """The number of the best trial that fits; None if none does, or none has the number.
 
     Of equals the one that is better in the study's objectives, in their order, then the earlier
-    one. Asked are the candidates that have a point. A number counts only under the conditions of
-    trial 0's, if that has one of the name. "speedup" is the ratio to trial 0 in speed.
+    one. Asked are the candidates that have a point. A number counts only under the conditions
+    of trial 0's, if that has one of the name. device: see `rows_of`.
     """
-    numbers = read_numbers(session, study_id)
-    if numbers.axes is None:
+    rows = rows_of(session, study_id, device)
+    if rows is None:
         return None
-    speed = speed_of(numbers.objectives, numbers.plain)
-    ranges = []
-    for bound in bounds:
-        if bound.name != SPEEDUP:
-            ranges.append(Range(bound.name, (bound,)))
-            continue
-        plain = None if speed is None else _plain_mean(session, numbers, speed)
-        if speed is None or plain is None or plain <= 0:
-            return None
-        ranges.append(on_ratio(bound, speed, plain))
-    name = speed if objective.name == SPEEDUP else objective.name
-    if name is None or not {name, *(limit.name for limit in ranges)} <= numbers.terms.keys():
-        return None
-    columns = _Columns(numbers)
-    own, turned = columns.of(name)
-    ties = [columns.loss(wanted) for wanted in numbers.objectives if wanted.name in numbers.terms]
-    return session.connection().scalar(
-        select(PointRow.number)
-        .where(
-            PointRow.study_id == study_id,
-            own.is_not(None),
-            *(columns.within(limit) for limit in ranges),
-        )
-        .order_by(-own if objective.higher != turned else own, *ties, PointRow.number)
+    own = rows.number(objective.name)
+    ties = [func.coalesce(_loss(rows, wanted), _LAST) for wanted in rows.objectives]
+    found: int | None = session.connection().scalar(
+        rows.select(rows.trial, settings=mentions_settings(condition))
+        .where(own.is_not(None), *_where(rows, condition))
+        .order_by(-own if objective.higher else own, *ties, rows.trial)
         .limit(1)
     )
+    return found
 
 
-class _Columns:
-    """Where a point has its numbers."""
+def matching(
+    session: Session, study_id: int, condition: Condition | None, device: str = ""
+) -> list[int]:
+    """The numbers of the trials that fit, rising; asked are `rows_of` the study."""
+    rows = rows_of(session, study_id, device)
+    if rows is None:
+        return []
+    wanted = rows.select(rows.trial, settings=mentions_settings(condition))
+    found = session.connection().scalars(
+        wanted.where(*_where(rows, condition)).order_by(rows.trial)
+    )
+    return list(found)
 
-    def __init__(self, numbers: Numbers) -> None:
-        self._numbers = numbers
-        self._axes: dict[str, tuple[SQLColumnExpression[float], bool]] = {}
-        for axis, column in zip(numbers.axes or (), (PointRow.x, PointRow.y), strict=True):
-            self._axes.setdefault(axis.name, (column, axis.higher))
 
-    def of(self, name: str) -> tuple[SQLColumnExpression[float], bool]:
-        """A number, and whether its sign is turned."""
-        if name in self._axes:
-            return self._axes[name]
-        slot = self._numbers.slots[name]
-        if slot is None:
-            return self._looked_up(name), False
-        return PointRow.__table__.c[f"n{slot}"], False
+def front(
+    session: Session,
+    study_id: int,
+    objectives: Sequence[Objective],
+    condition: Condition | None,
+    device: str = "",
+) -> list[int]:
+    """The numbers of the trials that fit and that no other one that fits dominates, rising."""
+    rows = rows_of(session, study_id, device)
+    if rows is None:
+        return []
+    losses = [_loss(rows, objective) for objective in objectives]
+    wanted = rows.select(rows.trial, *losses, settings=mentions_settings(condition)).where(
+        *(loss.is_not(None) for loss in losses), *_where(rows, condition)
+    )
+    found = session.connection().execute(wanted.order_by(rows.trial)).all()
+    if not found:
+        return []
+    import moocore  # type: ignore[import-untyped]  # a tenth of a second, so not on top
 
-    def within(self, limit: Range) -> ColumnElement[bool]:
-        """Whether there is such a number, and within the range."""
-        column, turned = self.of(limit.name)
-        return limit.holds(column, turned=turned)
+    kept = moocore.is_nondominated([losses for _, *losses in found], keep_weakly=True)
+    return [number for (number, *_), stays in zip(found, kept, strict=True) if stays]
 
-    def loss(self, wanted: Objective) -> ColumnElement[float]:
-        """What sorts by an objective, the better first and those without it last."""
-        column, turned = self.of(wanted.name)
-        return func.coalesce(-column if wanted.higher != turned else column, _LAST)
 
-    def _looked_up(self, name: str) -> ScalarSelect[float]:
-        """A number that `points` had no column for, from the class."""
-        terms = self._numbers.terms[name]
-        own = (
-            select(MeanRow.mean)
-            .join(ClassRow, MeanRow.class_id == ClassRow.id)
-            .join(TrialRow, class_column(terms.aspect) == ClassRow.id)
-            .where(
-                TrialRow.study_id == PointRow.study_id,
-                TrialRow.number == PointRow.number,
-                MeanRow.name == name,
-                MeanRow.mean.between(_LEAST, _LAST),
-            )
+@dataclass(frozen=True)
+class Near:
+    """The trial that comes nearest to a condition. gaps: of each comparison, by `filtering.gap`.
+
+    gaps: for the comparison being true, and for its being false.
+    """
+
+    number: int
+    gaps: tuple[tuple[float, float], ...]
+
+
+def nearest(session: Session, study_id: int, condition: Condition, device: str = "") -> Near | None:
+    """The trial with the least shortfall, the earliest of several; None where there is none."""
+    rows = rows_of(session, study_id, device)
+    if rows is None:
+        return None
+    compared = [
+        gap(rows, leaf, wanted=wanted) for leaf in leaves(condition) for wanted in (True, False)
+    ]
+    found = (
+        session.connection()
+        .execute(
+            rows.select(rows.trial, *compared, settings=mentions_settings(condition))
+            .order_by(shortfall(rows, condition), rows.trial)
+            .limit(1)
         )
-        if terms.comparable is not None:
-            own = own.where(
-                MeanRow.comparable == terms.comparable,
-                ClassRow.device == terms.device,
-                ClassRow.software == terms.software,
-            )
-        return own.correlate(PointRow).scalar_subquery()
+        .first()
+    )
+    if found is None:
+        return None
+    number, *gaps = found
+    return Near(number, tuple(zip(gaps[::2], gaps[1::2], strict=True)))
 
 
-def _plain_mean(session: Session, numbers: Numbers, name: str) -> float | None:
-    """Trial 0's number of that name."""
-    for found in plain_found(session, numbers.study_id):
-        if name in (counted := numbers.counted(found)):
-            return counted[name]
-    return None
+def _where(rows: Rows, condition: Condition | None) -> list[ColumnElement[bool]]:
+    return [] if condition is None else [fits(rows, condition)]
+
+
+def _loss(rows: Rows, wanted: Objective) -> ColumnElement[float]:
+    column = rows.number(wanted.name)
+    return -column if wanted.higher else column

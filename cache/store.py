@@ -14,17 +14,20 @@ from sqlalchemy import func, select
 
 from paretoken.cache import candidates, classes, identities, leases, proposals, ranking, staircase
 from paretoken.cache.address import Address
-from paretoken.cache.bounds import Bound
 from paretoken.cache.clock import now, utc
+from paretoken.cache.condition import Condition
 from paretoken.cache.connection import Database
 from paretoken.cache.devices import count_devices
 from paretoken.cache.disagreements import read_disagreements
 from paretoken.cache.front import pareto_front
-from paretoken.cache.history import Moment, history
+from paretoken.cache.history import Moment, end_times, history
 from paretoken.cache.observations import read_measurements
+from paretoken.cache.overview import Merged, merged, revision
 from paretoken.cache.pooling import record
+from paretoken.cache.rows import number_names
 from paretoken.cache.rungs import beaten
 from paretoken.cache.schema import ExportRow, MeasurementRow, TrialRow
+from paretoken.cache.settings_json import KnownSettings, read_known_settings
 from paretoken.cache.studies import (
     all_studies,
     find_study,
@@ -261,13 +264,21 @@ class Store:
         with self._database.reading() as session:
             return read_trials(session, *find_study(session, study), numbers)
 
-    def front(self, study: str) -> list[Trial]:
+    def front(
+        self, study: str, condition: Condition | None = None, device: str = ""
+    ) -> list[Trial]:
         """The trials on the study's front, the best in the first objective first.
 
-        With up to two objectives they are kept right with every measurement, and only read.
+        With up to two objectives they are kept right with every measurement, and only read. With a
+        condition, or for another device (see `best`), it is the front of those that fit, found
+        inside the database.
         """
         with self._database.reading() as session:
             study_id, objectives = find_study(session, study)
+            if condition is not None or device:
+                fitting = ranking.front(session, study_id, objectives, condition, device)
+                known = read_trials(session, study_id, objectives, {0, *fitting})
+                return pareto_front([t for t in known if t.number in fitting], objectives)
             if len(objectives) > 2:
                 done = (t for t in read_trials(session, study_id, objectives) if t.state == "done")
                 return pareto_front({t.candidate_id: t for t in done}.values(), objectives)
@@ -275,20 +286,64 @@ class Store:
             read = {t.number: t for t in read_trials(session, study_id, objectives, {0, *numbers})}
             return [read[number] for number in numbers]
 
-    def best(self, study: str, objective: Objective, bounds: Sequence[Bound]) -> Trial | None:
-        """The best trial whose numbers keep within all bounds, found inside the database."""
+    def best(
+        self,
+        study: str,
+        objective: Objective,
+        condition: Condition | None = None,
+        device: str = "",
+    ) -> Trial | None:
+        """The best trial that fits a condition, found inside the database.
+
+        device: another kind than plain decoding was timed on, whose candidates are asked instead.
+        """
         with self._database.reading() as session:
             study_id, objectives = find_study(session, study)
-            number = ranking.best(session, study_id, objective, bounds)
+            number = ranking.best(session, study_id, objective, condition, device)
             if number is None:
                 return None
             read = read_trials(session, study_id, objectives, {0, number})
             return next(trial for trial in read if trial.number == number)
 
+    def matching(self, study: str, condition: Condition | None, device: str = "") -> list[int]:
+        """The numbers of the trials that fit, found inside the database. device: as in `best`."""
+        with self._database.reading() as session:
+            return ranking.matching(session, study_row(session, study).id, condition, device)
+
+    def nearest(self, study: str, condition: Condition, device: str = "") -> ranking.Near | None:
+        """The trial that comes nearest to fitting, found inside the database."""
+        with self._database.reading() as session:
+            return ranking.nearest(session, study_row(session, study).id, condition, device)
+
+    def numbers(self, study: str) -> list[str]:
+        """What the trials of a study have numbers of, by name; none before trial 0 is finished."""
+        with self._database.reading() as session:
+            return number_names(session, study_row(session, study).id)
+
+    def settings(self, study: str) -> KnownSettings:
+        """What the finished candidates of a study have set; every candidate is read for that."""
+        with self._database.reading() as session:
+            return read_known_settings(session, study_row(session, study).id)
+
     def history(self, study: str, reference: Mapping[str, float]) -> list[Moment]:
         """The hypervolume of the study's front after each of its trials."""
         with self._database.reading() as session:
             return history(session, study_row(session, study).id, reference)
+
+    def end_times(self, study: str) -> dict[int, str]:
+        """When each trial that ended did, by number: its last own observation, or its failure."""
+        with self._database.reading() as session:
+            return end_times(session, study_row(session, study).id)
+
+    def merged(self, study: str) -> list[Merged]:
+        """The classes of a study's trials and whom each answers for, the largest first."""
+        with self._database.reading() as session:
+            return merged(session, study_row(session, study).id)
+
+    def revision(self, study: str) -> str:
+        """A short text that changes with every trial and measurement: see `overview.revision`."""
+        with self._database.reading() as session:
+            return revision(session, study_row(session, study).id)
 
     def size(self, study: str) -> int:
         """How many trials a study has."""
@@ -320,6 +375,16 @@ class Store:
         """Every measurement that belongs to a class, oldest first."""
         with self._database.reading() as session:
             return read_measurements(session, MeasurementRow.class_id == class_id)
+
+    def classes(self, study: str, number: int) -> dict[str, BehaviourClass]:
+        """The classes that a trial's numbers are the means of, by aspect: "quality", "speed"."""
+        with self._database.reading() as session:
+            wanted = select(TrialRow.quality_id, TrialRow.speed_id).where(
+                TrialRow.study_id == study_row(session, study).id, TrialRow.number == number
+            )
+            ids = [class_id for row in session.execute(wanted) for class_id in row]
+            read = (classes.read_class(session, each) for each in ids if each is not None)
+            return {found.aspect: found for found in read}
 
     def record_export(self, study: str, candidate_id: str, target: str, file: str) -> None:
         """Note that a candidate's settings were handed out: to which target, in which file."""

@@ -79,18 +79,21 @@ def time_images(
     repeats = len(timed.seconds)
     forwards = torch.cat([trace.forwards for trace in counted]).tolist()
     mean, error = mean_and_error(forwards)
-    rate = batch / timed.median
+    rate, spread = batch / timed.median, timed.relative_spread(device)
     over_repeats = {
         "batch": batch,
-        "spread_from": "standard error of the median, over repeats or moments",
+        "spread_from": "standard error of the median, over repeats or moments, and processes",
     }
     over_images = {"spread_from": "standard error over images"}
     quantities = [
         Quantity(
-            "images_per_s", rate, rate * timed.spread / timed.median, repeats, "images/s", True,
+            "images_per_s", rate, rate * spread, repeats, "images/s", True,
             detail=over_repeats,
         ),
-        Quantity("latency_s", timed.median, timed.spread, repeats, "s", False, detail=over_repeats),
+        Quantity(
+            "latency_s", timed.median, timed.median * spread, repeats, "s", False,
+            detail=over_repeats,
+        ),
         Quantity(
             "target_forwards", mean, _finite(error), len(forwards), "forwards/image", False,
             detail=over_images,

@@ -7,7 +7,7 @@ batch the user names: the law is the same, the time is not.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -24,6 +24,7 @@ from paretoken.evaluators.engine.geometry import Geometry
 from paretoken.evaluators.environment import environment
 from paretoken.evaluators.image_speed import IMAGES_PER_S, TIMED_SEED, time_images
 from paretoken.evaluators.law import law_of
+from paretoken.evaluators.metrics.by_sample import ImageMetric, identities, scored
 from paretoken.evaluators.metrics.extractors import Extractor
 from paretoken.evaluators.metrics.features import extract
 from paretoken.evaluators.metrics.quality import OBJECTIVES, quality
@@ -56,7 +57,10 @@ _RECORDED = {
 
 
 class ImageWorkload:
-    """A class-conditional image model with its tokenizer, reference and extractor."""
+    """A class-conditional image model with its tokenizer, reference and extractor.
+
+    metrics: measured beside its own quantities.
+    """
 
     objectives = (IMAGES_PER_S, OBJECTIVES["fid"])
 
@@ -71,12 +75,13 @@ class ImageWorkload:
         extractor: Extractor | None = None,
         reference: Reference | None = None,
         calibration: Calibration | None = None,
+        metrics: Sequence[ImageMetric] = (),
     ) -> None:
         self._transformer, self._device = transformer, device
         self._tokenizer = tokenizer.to(device).eval().requires_grad_(False)
         self.samples, self._batch = samples, batch
         self._extractor, self._reference = extractor, reference
-        self._calibration = calibration
+        self._calibration, self._metrics = calibration, tuple(metrics)
         self.check_samples(samples)
         # The grid is no weight, but the same weights on another grid are another model.
         self._identity = digest_of(transformer, tokenizer) + f" {transformer.config.length}"
@@ -129,6 +134,8 @@ class ImageWorkload:
         if self._reference is not None:
             conditions["extractor"] = self._reference.extractor
             conditions["reference"] = self._reference.digest
+        if self._metrics:
+            conditions["metrics"] = identities(self._metrics)
         return Behaviour(
             context={**self.context(), "dtype": dtype, "precision": precision(self._device)},
             target=law.target,
@@ -168,6 +175,7 @@ class ImageWorkload:
         # Without a calibration the spread comes from disjoint sets.
         sets = [features] if self._calibration else features.split(len(images) // SETS)
         quantities = quality(sets, reference, self._calibration)
+        quantities += scored(self._metrics, images, f"{self._identity[:12]}|n={len(images)}")
         forwards, _ = mean_and_error(trace.forwards.tolist())
         detail = {
             "classes": "in turn",

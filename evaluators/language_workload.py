@@ -59,8 +59,8 @@ class LanguageWorkload:
         self.environment = environment(device)
 
     def check_samples(self, samples: int) -> None:
-        """Refuse more answers than there are prompts."""
-        if samples > self.samples:
+        """Refuse no answers, and more than there are prompts."""
+        if not 1 <= samples <= self.samples:
             raise BadInput(
                 f"quality cannot be judged on {samples} answers: this workload was opened with "
                 f"{self.samples} prompts."

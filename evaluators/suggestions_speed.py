@@ -53,11 +53,14 @@ def time_suggestions(
     rate = wanted * len(prompts) / timed.median
     forwards, error = mean_and_error(every.forwards.double().tolist())
     reading, reading_error = mean_and_error([one.reading / len(prompts) for one in traces])
-    over_repeats = {"batch": batch, "spread_from": "standard error of the median over repeats"}
+    over_repeats = {
+        "batch": batch,
+        "spread_from": "standard error of the median over repeats, and processes",
+    }
     over_prompts = {"batch": batch, "spread_from": "standard error over prompts"}
     quantities = (
         Quantity(
-            "suggestions_per_s", rate, rate * finite(timed.spread) / timed.median, repeats,
+            "suggestions_per_s", rate, rate * finite(timed.relative_spread(device.type)), repeats,
             "suggestions/s", True, detail=over_repeats,
         ),
         Quantity("reading_s", reading, finite(reading_error), repeats, "s", False,

@@ -73,13 +73,16 @@ def time_answers(
     every = passes[0]  # all of them do the same work
     repeats = len(timed.seconds)
     rate = int(every.tokens.sum()) / timed.median
-    over_repeats = {"batch": batch, "spread_from": "standard error of the median over repeats"}
+    over_repeats = {
+        "batch": batch,
+        "spread_from": "standard error of the median over repeats, and processes",
+    }
     over_prompts = {"batch": batch, "spread_from": "standard error over prompts"}
     first, first_error = mean_and_error([float(one.trace.first.mean()) for one in passes])
     quantities = [
         Quantity(
-            "tokens_per_s", rate, rate * finite(timed.spread) / timed.median, repeats, "tokens/s",
-            True, detail=over_repeats,
+            "tokens_per_s", rate, rate * finite(timed.relative_spread(device.type)), repeats,
+            "tokens/s", True, detail=over_repeats,
         ),
         Quantity("ttft_s", first, finite(first_error), repeats, "s", False, detail=over_repeats),
         peak_memory(device),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from paretoken.evaluators.language_workload import LanguageWorkload
 from paretoken.evaluators.law import law_of
+from paretoken.evaluators.metrics.by_sample import Said, TextMetric, identities, scored
 from paretoken.evaluators.metrics.text import OBJECTIVES, Answer, check_repetition, quality
 from paretoken.evaluators.runtime import at_batch
 from paretoken.evaluators.text_answering import GREEDY, decoder_of
@@ -26,9 +27,16 @@ from paretoken.spaces.workload import Behaviour, Observed, Report, Sampled
 
 
 class TextWorkload(LanguageWorkload):
-    """Every prompt is answered once; see `LanguageWorkload`."""
+    """Every prompt is answered once; for other arguments see `LanguageWorkload`.
+
+    metrics: measured beside its own quantities.
+    """
 
     objectives = (TOKENS_PER_S, OBJECTIVES["nll"])
+
+    def __init__(self, *model: Any, metrics: Sequence[TextMetric] = (), **given: Any) -> None:
+        super().__init__(*model, **given)
+        self._metrics = tuple(metrics)
 
     def plain(self) -> Component:
         """Plain greedy decoding at the batch that speed is measured at."""
@@ -48,6 +56,9 @@ class TextWorkload(LanguageWorkload):
             drafting["corpus"] = self._answering.trigrams.digest
         if decoder.drafter.asks_head:
             drafting["head"] = self._answering.head_digest
+        conditions: dict[str, Any] = {"prompts": self._asked, "tokens": self._answering.tokens}
+        if self._metrics:
+            conditions["metrics"] = identities(self._metrics)
         context = self._context_of(candidate)
         if tree["sampling"].get("top_k", 0) >= len(kept):
             context["sampling"] = tree["sampling"]  # the recorded tokens cannot tell such apart
@@ -62,7 +73,7 @@ class TextWorkload(LanguageWorkload):
             rule=law.rule,
             lossless=law.lossless,
             evidence=evidence,
-            conditions={"prompts": self._asked, "tokens": self._answering.tokens},
+            conditions=conditions,
             runtime=tree["runtime"],
             seconds=time.perf_counter() - begun,
         )
@@ -94,7 +105,8 @@ class TextWorkload(LanguageWorkload):
             "decode_seconds": trace.seconds,
             "samples_text": self._shown(tokens),
         }
-        found = quality(answers, self._comparable(len(answers)))
+        comparable = self._comparable(len(answers))
+        found = quality(answers, comparable) + scored(self._metrics, self._said(tokens), comparable)
         return Observed(found, sampled.seconds + time.perf_counter() - begun, detail)
 
     def speed(self, candidate: Component, report: Report) -> Observed:
@@ -145,6 +157,16 @@ class TextWorkload(LanguageWorkload):
             tokens,
             self._answering.greedy[:n],
         )
+
+    def _said(self, tokens: Tensor) -> list[Said]:
+        """Answers [n, N] to the first n prompts, for metrics."""
+        if not self._metrics:  # whoever asks for none does not wait for words
+            return []
+        text, plain = self._answering.text, self._answering.greedy
+        return [
+            Said(prompt, text(row), text(usual))
+            for prompt, row, usual in zip(self._prompts, tokens, plain, strict=False)
+        ]
 
     def _shown(self, tokens: Tensor) -> list[list[str]]:
         """One prompt of each kind with its answer, for people to look at."""

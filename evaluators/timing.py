@@ -10,6 +10,11 @@ from dataclasses import dataclass
 _FOR_QUARTILES = 8
 _QUARTILES_APART = 1.349  # standard deviations between the quartiles of a normal law
 
+# By how much, relatively, a speed differs from process to process beyond what either sees by
+# itself: the standard deviation over the 39 steadiest of 75 candidates, each timed in two processes
+# (two H200s, tests/benchmarks/several_gpus.py). Between processes on a CPU it was not measured.
+BETWEEN_PROCESSES = {"cuda": 0.0093, "cpu": 0.0}
+
 
 @dataclass(frozen=True)
 class Timed:
@@ -50,6 +55,11 @@ class Timed:
             return within
         medians = [statistics.median(moment) for moment in self.moments]
         return max(within, _of_median(statistics.stdev(medians), len(medians)))
+
+    def relative_spread(self, device: str) -> float:
+        """The spread over the median, with what another process on this type of device would have
+        seen differently."""
+        return math.hypot(self.spread / self.median, BETWEEN_PROCESSES[device])
 
 
 def _of_median(deviation: float, n: int) -> float:

@@ -16,6 +16,7 @@ from typing import Any
 
 from paretoken.cache.digest import candidate_id
 from paretoken.cache.store import Store
+from paretoken.search import race
 from paretoken.search.algorithm import Algorithm
 from paretoken.search.answers import answer, told
 from paretoken.search.confirm import confirm, to_confirm
@@ -43,6 +44,7 @@ class Plan:
     a measurement. confirm: whether the front is measured afresh at the end, within the minutes.
     rungs: rising numbers of samples, the last the study's own; a resumed study has its own.
     cluster: who measures, several candidates at a time; this process alone where there is none.
+    race: so many proposals, the first ones, are raced before any is measured; see `search.race`.
     """
 
     study: str
@@ -59,6 +61,7 @@ class Plan:
     confirm: bool = True
     rungs: Rungs = ()
     cluster: Cluster | None = None
+    race: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,8 @@ def search(plan: Plan, store: Store, watch: Watcher) -> Outcome:
     deadline = time.monotonic() + 60 * plan.minutes if plan.minutes else None
     info = store.study(plan.study) if plan.resume else _new_study(plan, store)
     same_rungs(info, plan.rungs)
+    if plan.race:
+        race.check(info)
     trials = store.trials(info.name) if plan.resume else []
     if trials and trials[0].failure is not None:
         raise MeasurementFailed(
@@ -125,6 +130,10 @@ def _search(
         plain = dict(trials[0].tree) if trials else workers.about.plain
         study.begin(candidate_id(plain))
         attempt(0, plain, resumed=bool(trials))
+    if plan.race:
+        opened = _with_artefacts(info, store)
+        cluster = plan.cluster or Cluster()
+        trials = race.run(plan.race, cluster, opened, store, study, algorithm, decisions)
 
     def upcoming() -> Iterator[Callable[[], Trial]]:
         """What is to be tried: what a killed process left, then proposals, each made when asked."""

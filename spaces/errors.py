@@ -15,6 +15,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_LONGEST = 200  # characters of what the user wrote that a message repeats
+
+
+def short(text: str) -> str:
+    """What the user wrote, for a message: on a terminal, and of a length that can be read."""
+    shown = text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
+    return shown.encode(errors="backslashreplace").decode()
+
 
 class ParetokenError(Exception):
     """Base of every error that paretoken raises on purpose."""
@@ -33,6 +41,7 @@ class UnknownName(BadInput, LookupError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], way_out: str = "") -> None:
         names = sorted(known)
+        name = short(name)
         close = difflib.get_close_matches(name, names, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         listing = f" Known: {', '.join(names)}." if names else f" There is no {kind} yet."

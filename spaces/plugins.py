@@ -94,6 +94,7 @@ KINDS: dict[str, Plugins] = {
 } | {
     "presets": Plugins("presets", "paretoken.spaces.presets"),
     "workloads": Plugins("workloads", "paretoken.evaluators.workloads"),
+    "metrics": Plugins("metrics", "paretoken.evaluators.metrics.by_sample"),
     "extractors": Plugins("extractors", "paretoken.evaluators.metrics.extractors"),
     "algorithms": Plugins("algorithms", "paretoken.search.algorithms"),
     "exporters": Plugins("exporters", "paretoken.search.exporters"),

@@ -25,7 +25,7 @@ import pyglove as pg
 from paretoken.spaces.candidate import SCHEMA, Candidate, is_candidate
 from paretoken.spaces.component import Component, Knob, Part
 from paretoken.spaces.derive import choice
-from paretoken.spaces.errors import BadInput, BadValue, UnknownName
+from paretoken.spaces.errors import BadInput, BadValue, UnknownName, short
 from paretoken.spaces.narrowing import narrowed, parse_setting
 from paretoken.spaces.plugins import KINDS, component
 
@@ -200,7 +200,7 @@ def load(spec: str) -> Space:
     file is run. Raises BadInput where that fails, and where the space could not be stored.
     """
     if spec.endswith(".py"):
-        raise BadInput(f"which space of {spec}? Say {spec}:NAME.")
+        raise BadInput(f"which space of {short(spec)}? Say {short(spec)}:NAME.")
     path, _, name = spec.rpartition(":")
     if not path.endswith(".py"):
         if spec not in preset_names():
@@ -220,8 +220,12 @@ def load(spec: str) -> Space:
 
 
 def _from_file(path: Path, name: str) -> Any:
-    if not path.is_file():
-        raise BadInput(f"there is no file {path}.")
+    try:
+        there = path.is_file()
+    except OSError:  # a name that is too long, say
+        there = False
+    if not there:
+        raise BadInput(f"there is no file {short(str(path))}.")
     try:
         names = runpy.run_path(str(path))
     except Exception as error:  # somebody else's file may raise anything

@@ -12,10 +12,15 @@ import copy
 from typing import Any
 
 import torch
+import transformers
+from packaging.version import Version
 from torch import Tensor
 from transformers import DynamicCache
 
 from paretoken.spaces.errors import MeasurementFailed
+
+# 5.17 can be asked to, but the mask of a sliding window is a place short then.
+ROLLS_BACK = Version(transformers.__version__) >= Version("5.18")
 
 
 class CroppedCaches:
@@ -30,11 +35,12 @@ class CroppedCaches:
 
     def _fresh(self) -> Any:
         cache = DynamicCache(config=self._config)
-        if not hasattr(cache, "activate_past_recording"):
+        if not ROLLS_BACK:
             raise MeasurementFailed(
                 "unsupported",
-                "before transformers 5.23 models with sliding windows or recurrent layers cannot "
-                "be rolled back: upgrade with pip install -U transformers.",
+                "before transformers 5.18 models with sliding windows or recurrent layers cannot "
+                f"be rolled back, and this is {transformers.__version__}: upgrade with pip install "
+                "-U transformers.",
             )
         cache.activate_past_recording()
         return cache

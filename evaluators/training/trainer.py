@@ -123,6 +123,7 @@ class Trainer:
                 self._drop(last)
                 saved = time.monotonic()
         if not (goes_on and route.leaves == end):
+            self._drop(keys[end])  # somebody was stopped just here, on a longer way
             weights = {"weights": self._weights()}
             self.artefacts.save(keys[end], weights, {"step": end, "provisional": False})
         for key in keys:  # this run's, and those of runs that were killed
@@ -152,7 +153,9 @@ class Trainer:
     def _done(self, route: Route, keys: Sequence[str], goes_on: bool) -> bool:
         """Whether there is nothing left to train."""
         branch = "optimizer" in self.artefacts.files(keys[route.leaves]) if route.leaves else True
-        return self.artefacts.has(keys[len(route)]) and (branch or not goes_on)
+        ended = self.artefacts.load(keys[len(route)])
+        kept = ended is not None and not ended.facts.get("provisional")
+        return kept and (branch or not goes_on)
 
     def _begin(self, keys: Sequence[str], end: int, seed: int) -> int:
         """Take up the latest state on the way, whoever left it, or start; returns its step."""

@@ -18,7 +18,7 @@ from paretoken.spaces.errors import BadInput, BadValue
 
 # The published files do not hold their grid, but the image size is in their names.
 _SIDES = {"256": 16, "384": 24, "512": 32}
-_OPTIONS = "gpt, vq, reference, extractor, weights, side, device, samples and batch"
+_OPTIONS = "gpt, vq, reference, extractor, weights, side, metrics, device, samples and batch"
 
 
 class LlamaGen:
@@ -38,6 +38,7 @@ class LlamaGen:
         extractor: str = "lite0",
         weights: str | None = None,
         side: int | None = None,
+        metrics: str | None = None,
         device: str | None = None,
         samples: int = 4000,
         batch: int | None = None,
@@ -48,11 +49,13 @@ class LlamaGen:
         reference: what `make_reference` wrote. extractor, weights: the ones it was made with.
         side: tokens along one side of an image; left out, 24 and 32 where the name of `gpt` has 384
         or 512 in it, otherwise 16. samples: a multiple of four times the classes has every class
-        equally often in each of the four sets that give the spread.
+        equally often in each of the four sets that give the spread. metrics: names of plug-ins that
+        are measured too, with commas.
         """
         # Imported here: listing workloads needs none of it.
         from paretoken.evaluators.environment import device_named
         from paretoken.evaluators.image_workload import ImageWorkload
+        from paretoken.evaluators.metrics.by_sample import load_metrics
         from paretoken.evaluators.metrics.extractors import load_extractor
         from paretoken.evaluators.metrics.reference import Reference
         from paretoken.evaluators.metrics.spread import check_disjoint
@@ -102,6 +105,7 @@ class LlamaGen:
             batch=batch,
             extractor=judge,
             reference=known,
+            metrics=load_metrics(metrics, self.modality),
         )
 
 

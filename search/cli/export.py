@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -14,20 +13,20 @@ import typer
 from paretoken.search.cli.options import (
     DEFAULT_STORE,
     AsJson,
+    Budget,
     Device,
+    Knee,
     Maximize,
     Minimize,
     Store,
     Study,
     Where,
-    write,
-    write_folder,
 )
 from paretoken.spaces.plugins import KINDS
 
 if TYPE_CHECKING:
-    from paretoken.search.export.artefact import Artefact
-    from paretoken.search.export.refusal import Refused
+    from paretoken.search.exporting.artefact import Artefact
+    from paretoken.search.exporting.refusal import Refused
     from paretoken.search.report.results import Results
     from paretoken.spaces.records import Trial
 
@@ -39,6 +38,8 @@ def run(
     where: Where = "",
     maximize: Maximize = "",
     minimize: Minimize = "",
+    budget: Budget = None,
+    knee: Knee = False,
     device: Device = "",
     candidate: Annotated[
         str,
@@ -83,7 +84,7 @@ def run(
     store: Store = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
-    """Write a candidate for an engine, by default the best that meets --where.
+    """Write a candidate for an engine, by default the best that meets --where and --budget.
 
     With it goes paretoken_export.json: the settings, the study, what was measured with its spread,
     fingerprints, device, software and date, the version of the engine whose rules were followed,
@@ -98,55 +99,34 @@ def run(
       paretoken export words --candidate 3f9a1c --to llama-cpp --allow-unverified
       paretoken export words --to tensorrt-llm --by-batch
     """
-    from datetime import UTC, datetime
-
     from paretoken.cache.store import Store as OpenStore
-    from paretoken.search.export import schedule as table
-    from paretoken.search.export.artefact import make
-    from paretoken.search.export.provenance import Chosen
-    from paretoken.search.export.refusal import Refused
+    from paretoken.search.exporting.handing_out import HandingOut, check_choice
+    from paretoken.search.exporting.refusal import Refused
+    from paretoken.search.query.selecting import Filter
+    from paretoken.search.report import choice
     from paretoken.search.report import results as judged
-    from paretoken.spaces.errors import BadInput, Unreadable
 
-    target = to.replace("-", "_")
-    exporter = KINDS["exporters"].load(target)
-    if candidate and (where or maximize or minimize):
-        raise BadInput("--candidate names one already: leave out --where, --maximize, --minimize.")
-    date = datetime.now(UTC).isoformat(timespec="seconds")
+    exporter = KINDS["exporters"].load(to.replace("-", "_"))
+    check_choice(candidate, (where, budget, maximize, minimize, knee))
+    wish = choice.Wish(Filter(where, tuple(budget or ())), maximize, minimize, knee)
     with OpenStore.open(store, create=False) as opened:
-        results = judged.read(opened, study, device=device)
         if candidate:
-            chosen = judged.by_id(results, candidate)
+            results = judged.read(opened, study, device=device)
+            chosen = choice.by_id(results, candidate)
         else:
-            chosen = judged.choose(results, where, maximize, minimize)
-        plain = next((trial for trial in results.done if trial.number == 0), None)
-
-        def made(trial: Trial) -> Artefact:
-            schedule = None
-            if by_batch:
-                speed = results.objectives[0].name
-                schedule = table.schedule(table.measured(trial, results.done, speed), speed)
-            found = tuple(opened.fingerprints(trial.candidate_id))
-            return make(
-                exporter,
-                Chosen(results.info, trial, date, plain, found),
-                unverified=allow_unverified,
-                schedule=schedule,
-            )
-
+            chosen, results = choice.best(opened, study, wish, device)
+            if by_batch and results.size:  # the table is made of all that was measured
+                results = judged.read(opened, study, device=device)
+        handing = HandingOut(opened, results, to, by_batch, allow_unverified)
         try:
-            artefact = made(chosen)
+            artefact = handing.express(chosen)
         except Refused as refused:
             again = ["--to", to, *(["--by-batch"] if by_batch else [])]
             again += ["--allow-unverified"] if allow_unverified else []
-            _refuse(refused, results, chosen, again, made, as_json)
+            _refuse(refused, results, chosen, again, handing.express, as_json)
         if check:
-            _check(artefact, target)
-        path = _written(artefact, out, target, force)
-        try:
-            opened.record_export(study, chosen.candidate_id, target, str(path))
-        except Unreadable as error:  # somebody else's store, say: the settings are written
-            print(f"note: the store does not know of this export: {error}", file=sys.stderr)
+            handing.check(artefact)
+        path = handing.write(artefact, chosen, out, force)
     use = artefact.use.replace("FOLDER", str(path))
     if as_json:
         told = {
@@ -164,41 +144,6 @@ def run(
     print(f"\nuse:\n{use}")
 
 
-def _check(artefact: Artefact, target: str) -> None:
-    """Let the engine read what is to be written; raises BadInput where it does not."""
-    from tempfile import TemporaryDirectory
-
-    from paretoken.spaces.errors import BadInput
-
-    readers = KINDS["readers"]
-    if target not in readers.names():
-        raise BadInput(
-            f"nothing here lets {target} read its own files, only {', '.join(readers.names())}: "
-            "leave out --check."
-        )
-    with TemporaryDirectory() as folder:
-        for name, text in artefact.files().items():
-            (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
-            (Path(folder) / name).write_text(text, encoding="utf-8")
-        readers.load(target)(Path(folder))
-    artefact.sidecar["export"]["checked"].append("engine")
-
-
-def _written(artefact: Artefact, out: Path | None, target: str, force: bool) -> Path:
-    """Where the artefact now is: settings alone are a file, all else is a folder."""
-    from paretoken.search.export.artefact import SIDECAR
-
-    files = artefact.files()
-    if set(files) == {SIDECAR}:
-        path = out or Path("tuned.json")
-        write(path, files[SIDECAR].encode(), force=force)
-        return path
-    path = out or Path(f"tuned-{target.replace('_', '-')}")
-    data = {name: text.encode() for name, text in files.items()}
-    write_folder(path, data, SIDECAR, force=force)
-    return path
-
-
 def _refuse(
     refused: Refused,
     results: Results,
@@ -208,7 +153,7 @@ def _refuse(
     as_json: bool,
 ) -> NoReturn:
     """Tell what stands in the way, and the way out; raises Refused with both."""
-    from paretoken.search.export.nearest import nearest
+    from paretoken.search.exporting.nearest import nearest
     from paretoken.search.report import results as judged
 
     other = nearest(results, chosen, made)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from paretoken.search.cli.options import DEFAULT_STORE, AsJson, Device, Store, Study
+from paretoken.search.cli.options import (
+    DEFAULT_STORE,
+    AsJson,
+    Budget,
+    Device,
+    Format,
+    Out,
+    Store,
+    Study,
+    Where,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,6 +28,8 @@ if TYPE_CHECKING:
 
 def run(
     study: Study,
+    where: Where = "",
+    budget: Budget = None,
     every: Annotated[
         bool,
         typer.Option(
@@ -33,28 +45,41 @@ def run(
         ),
     ] = "",
     device: Device = "",
+    format: Format = "",
+    out: Out = None,
     store: Store = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
     """Print the Pareto front: the candidates that no other one beats in speed and quality at once.
 
-    Dimmed rows marked ≈ are not on the front, but noise does not tell them from it.
+    Dimmed rows marked ≈ are not on the front, but noise does not tell them from it. With --where or
+    --budget it is the front of the candidates that meet them.
 
     \b
       paretoken front first
+      paretoken front first --where 'verifier == "grouped"' --budget 'fid<=+10%'
+      paretoken front first --all --out first.parquet
       paretoken front first --all --objectives kid,target_forwards
       paretoken front first --json | jq '.front[].quantities.fid.value'
     """
     from paretoken.cache.store import Store as OpenStore
-    from paretoken.search.cli.tables import console
+    from paretoken.search.cli.formats import form
+    from paretoken.search.frames import trials_frame
+    from paretoken.search.query.selecting import Filter
     from paretoken.search.report.results import read
 
+    shape = form(format, out, as_json)
+    fitting = Filter(where, tuple(budget or ()))
     with OpenStore.open(store, create=False) as opened:
-        results = read(opened, study, objectives, front_only=not every, device=device)
-    if as_json:
-        print_json(results, every=every)
-    else:
-        print_results(results, console(), every=every)
+        results = read(
+            opened, study, objectives, front_only=not every, device=device, wanted=fitting
+        )
+    listed = results.trials if every else results.fastest_first(results.front)
+    shape.emit(
+        table=partial(print_results, results, every=every),
+        document=partial(as_document, results, every=every),
+        frame=partial(trials_frame, results, listed),
+    )
 
 
 def print_results(results: Results, out: Console, *, every: bool = False) -> None:
@@ -90,10 +115,10 @@ def print_results(results: Results, out: Console, *, every: bool = False) -> Non
         out.print(f"failed: {len(results.failed)} (see --all).", style="dim", markup=False)
 
 
-def print_json(
+def as_document(
     results: Results, *, every: bool = False, account: Mapping[str, Any] | None = None
-) -> None:
-    """The same as JSON on standard output. account: of the search that has just ended."""
+) -> dict[str, Any]:
+    """The same as plain JSON. account: of the search that has just ended."""
     from paretoken.search.report.results import as_json
 
     def listed(numbers: tuple[int, ...]) -> list[dict[str, Any]]:
@@ -117,4 +142,4 @@ def print_json(
         document["trials"] = [as_json(trial, results) for trial in results.trials]
     if account is not None:
         document["account"] = dict(account)
-    print(json.dumps(document, indent=2, allow_nan=False))
+    return document

@@ -24,9 +24,12 @@ COMMANDS = (
     "search",
     "front",
     "best",
+    "compare",
     "history",
     "report",
+    "serve",
     "export",
+    "export-study",
     "generate",
     "studies",
     "show",
@@ -48,7 +51,7 @@ class _Commands(typer.core.TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         if cmd_name not in self.commands:
-            module = importlib.import_module(f"paretoken.search.cli.{cmd_name}")
+            module = importlib.import_module(f"paretoken.search.cli.{cmd_name.replace('-', '_')}")
             alone = typer.Typer(add_completion=False, rich_markup_mode="rich")
             alone.command(name=cmd_name)(module.run)
             self.commands[cmd_name] = typer.main.get_command(alone)

@@ -43,7 +43,42 @@ Where = Annotated[
         "--where",
         metavar="CONDITION",
         help="Only candidates for which this is true, e.g. 'fid <= 60 and speedup >= 2' or "
-        "'verifier == \"grouped\" and window > 8'. Names: any measured quantity, any setting.",
+        '\'verifier in ("exact", "grouped") and not window > 8\'. Names: any measured quantity, '
+        "any setting by its path or an ending of it.",
+    ),
+]
+Budget = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--budget",
+        metavar="BOUND",
+        help="Only candidates that change no more than this from plain decoding: 'fid<=+2%', "
+        "'agreement>=-0.01', 'speedup>=+50%'; repeatable.",
+    ),
+]
+Knee = Annotated[
+    bool,
+    typer.Option(
+        "--knee",
+        help="Take the knee of the front: the point farthest from the line between its extremes.",
+    ),
+]
+Format = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        metavar="table|json|csv|parquet",
+        help="How it is written. [default: as the suffix of --out says, else a table]",
+        show_default=False,
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FILE",
+        help="Write to this file (.txt, .json, .csv, .parquet), not to standard output.",
+        show_default=False,
     ),
 ]
 Maximize = Annotated[

@@ -5,15 +5,23 @@ from __future__ import annotations
 import inspect
 import json
 import sys
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
-from paretoken.search.cli.options import AsJson
+from paretoken.search.cli.options import AsJson, Settings, pairs
 
 
 def run(
     kind: Annotated[str, typer.Argument(help="One kind only, e.g. verifiers.")] = "",
+    check: Annotated[
+        str,
+        typer.Option(
+            "--check", metavar="NAME", help="Run the conformance suite of KIND on this plug-in."
+        ),
+    ] = "",
+    option: Settings = None,
     as_json: AsJson = False,
 ) -> None:
     """List the plug-ins by kind, each with its first line, or with why it does not load.
@@ -21,16 +29,49 @@ def run(
     One file in a folder is one plug-in; other packages add theirs as entry points of the group
     'paretoken.KIND'. Among the decoders are the named ones: published settings of a decoder.
 
+    --check runs the suite that all plug-ins of a kind have to pass (there are suites for exporters,
+    metrics, verifiers and workloads), and ends with exit code 1 where one of its checks fails.
+
     \b
       paretoken plugins
       paretoken plugins verifiers --json
+      paretoken plugins verifiers --check block
+      paretoken plugins workloads --check text --option samples=2 --option tokens=8
     """
-    from paretoken.spaces.errors import UnknownName
+    from paretoken.spaces.errors import BadInput, UnknownName
     from paretoken.spaces.plugins import KINDS
 
     if kind and kind not in KINDS:
         raise UnknownName("kind of plug-in", kind, KINDS)
+    if check:
+        if not kind:
+            raise BadInput(
+                f"--check needs the kind, as in: paretoken plugins verifiers --check {check}"
+            )
+        raise typer.Exit(check_plugin(kind, check.replace("-", "_"), pairs(option), as_json))
+    if option:
+        raise BadInput("--option belongs to --check, which opens a workload with it.")
     print_plugins([kind] if kind else list(KINDS), as_json)
+
+
+def check_plugin(kind: str, name: str, options: dict[str, Any], as_json: bool) -> int:
+    """Run a plug-in through the suite of its kind, check by check; the exit code.
+
+    options: what a workload is opened with; other suites take none.
+    """
+    from paretoken.spaces.conformance import checks
+
+    found = []
+    for one in checks(kind, name, **options):
+        found.append(one)
+        if not as_json:
+            print(f"FAILED  {one.what}: {one.problem}" if one.problem else f"ok      {one.what}")
+    failed = sum(bool(one.problem) for one in found)
+    if as_json:
+        print(json.dumps([asdict(one) for one in found], indent=2))
+    else:
+        print(f"{kind}/{name}: {len(found) - failed} of {len(found)} checks passed")
+    return 1 if failed else 0
 
 
 def print_plugins(kinds: list[str], as_json: bool) -> None:

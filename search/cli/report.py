@@ -26,10 +26,12 @@ def run(
     store: Store = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
-    """Write the study as one self-contained page: picture, tables, samples, how it was measured.
+    """Write the study as one self-contained page: what was found, and what it rests on.
 
-    The page needs no network: it can be mailed, archived and opened on a phone. An existing
-    file is replaced.
+    The front with error bars for each batch size and device, which settings matter, all settings
+    and numbers side by side, samples beside plain decoding's, what hashing spared, failures.
+    The page needs no network: it can be mailed, archived, printed and opened on a phone. An
+    existing file is replaced. `paretoken serve` shows the same page while a search runs.
 
     \b
       paretoken report first --out report.html
@@ -37,13 +39,12 @@ def run(
     """
     from paretoken.cache.store import Store as OpenStore
     from paretoken.search.report.page import render
-    from paretoken.search.report.results import read
-    from paretoken.search.report.samples import sheets
+    from paretoken.search.report.view import look
 
     with OpenStore.open(store, create=False) as opened:
-        results = read(opened, study, objectives, device=device)
-        page = render(results, sheets(opened, results))
-    write(out, page.encode())
+        view = look(opened, study, objectives, device)
+    write(out, render(view).encode())
+    results = view.results
     if as_json:
         print(json.dumps({"out": str(out), "candidates": len(results.done)}))
     else:

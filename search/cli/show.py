@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Annotated, Any
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from paretoken.search.cli.options import DEFAULT_STORE, AsJson, Device, Store
+from paretoken.search.cli.options import DEFAULT_STORE, AsJson, Device, Format, Out, Store
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from paretoken.spaces.records import Fingerprint, Keys, Measurement
+    from paretoken.spaces.settings import Tree
 
 
 def run(
     candidate: Annotated[str, typer.Argument(help="The candidate's id, or enough of its start.")],
     device: Device = "",
+    format: Format = "",
+    out: Out = None,
     store: Store = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
@@ -24,19 +33,17 @@ def run(
     \b
       paretoken show 3f9a1c
       paretoken show 3f9a1c --json | jq .settings
+      paretoken show 3f9a1c --out measurements.csv
     """
     from collections import Counter
 
-    from rich import box
-    from rich.table import Table
-    from rich.tree import Tree
-
     from paretoken.cache.store import Store as OpenStore
-    from paretoken.search.cli.tables import console
+    from paretoken.search.cli.formats import form
+    from paretoken.search.frames import measurements_frame
     from paretoken.search.report.devices import chosen
-    from paretoken.search.report.results import plain
-    from paretoken.search.report.wording import number, stopped
+    from paretoken.search.report.wording import stopped
 
+    shape = form(format, out, as_json)
     with OpenStore.open(store, create=False) as opened:
         identity, settings, studies = opened.candidate(candidate)
         measurements = opened.measurements(identity)
@@ -50,12 +57,33 @@ def run(
         known = Counter(found.environment.device for found in measurements)
         here = chosen(known, device)
         measurements = [one for one in measurements if one.environment.device == here]
-    if as_json:
-        document = {
-            "candidate": identity,
-            "settings": settings,
+    trials = [(study, at, states[study, at]) for study, at in studies]
+    about = _Known(identity, settings, trials, measurements, fingerprints)
+    shape.emit(
+        table=about.print,
+        document=about.document,
+        frame=partial(measurements_frame, identity, measurements),
+    )
+
+
+@dataclass(frozen=True)
+class _Known:
+    """All about one candidate. trials: study, number and state of each."""
+
+    identity: str
+    settings: Tree
+    trials: list[tuple[str, int, str]]
+    measurements: list[Measurement]
+    fingerprints: list[tuple[Fingerprint, Keys]]
+
+    def document(self) -> dict[str, Any]:
+        from paretoken.search.report.results import plain
+
+        return {
+            "candidate": self.identity,
+            "settings": self.settings,
             "studies": [
-                {"study": study, "number": at, "state": states[study, at]} for study, at in studies
+                {"study": study, "number": at, "state": state} for study, at, state in self.trials
             ],
             "fingerprints": [
                 {
@@ -64,7 +92,7 @@ def run(
                     "work": keys.work,
                     "evidence": dict(what.evidence),
                 }
-                for what, keys in fingerprints
+                for what, keys in self.fingerprints
             ],
             "measurements": [
                 {
@@ -79,38 +107,45 @@ def run(
                     "software": found.environment.software,
                     "quantities": {q.name: plain(q) for q in found.quantities},
                 }
-                for found in measurements
+                for found in self.measurements
             ],
         }
-        print(json.dumps(document, indent=2, allow_nan=False))
-        return
-    out = console()
-    out.print(f"candidate {identity}", markup=False, style="bold")
-    told = (f"{study} (number {at}, {states[study, at]})" for study, at in studies)
-    out.print("in " + ", ".join(told), markup=False)
-    tree = Tree("settings", guide_style="dim")
-    _grow(tree, settings)
-    out.print(tree)
-    for what, keys in fingerprints:
-        evidence = ", ".join(f"{name} {value}" for name, value in what.evidence.items())
-        out.print(f"output law {keys.quality[:8]}, work {keys.work[:8]}: {evidence}", markup=False)
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("aspect", "quantity", "value", "unit", "samples", "seed", "took", "on"):
-        table.add_column(name, justify="right" if name in ("value", "samples", "took") else "left")
-    for found in measurements:
-        for i, one in enumerate(found.quantities):
-            table.add_row(
-                found.aspect if i == 0 else "",
-                one.name,
-                number(one.value, one.spread),
-                one.unit,
-                str(one.samples),
-                str(found.seed) if i == 0 else "",
-                f"{found.seconds:.1f} s" if i == 0 else "",
-                found.environment.device if i == 0 else "",
-                end_section=i == len(found.quantities) - 1,
-            )
-    out.print(table if measurements else "not measured yet.")
+
+    def print(self, out: Console) -> None:
+        from rich import box
+        from rich.table import Table
+        from rich.tree import Tree as Drawn
+
+        from paretoken.search.report.wording import number
+
+        out.print(f"candidate {self.identity}", markup=False, style="bold")
+        told = (f"{study} (number {at}, {state})" for study, at, state in self.trials)
+        out.print("in " + ", ".join(told), markup=False)
+        tree = Drawn("settings", guide_style="dim")
+        _grow(tree, self.settings)
+        out.print(tree)
+        for what, keys in self.fingerprints:
+            evidence = ", ".join(f"{name} {value}" for name, value in what.evidence.items())
+            law = f"output law {keys.quality[:8]}, work {keys.work[:8]}: {evidence}"
+            out.print(law, markup=False)
+        table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+        for name in ("aspect", "quantity", "value", "unit", "samples", "seed", "took", "on"):
+            right = name in ("value", "samples", "took")
+            table.add_column(name, justify="right" if right else "left")
+        for found in self.measurements:
+            for i, one in enumerate(found.quantities):
+                table.add_row(
+                    found.aspect if i == 0 else "",
+                    one.name,
+                    number(one.value, one.spread),
+                    one.unit,
+                    str(one.samples),
+                    str(found.seed) if i == 0 else "",
+                    f"{found.seconds:.1f} s" if i == 0 else "",
+                    found.environment.device if i == 0 else "",
+                    end_section=i == len(found.quantities) - 1,
+                )
+        out.print(table if self.measurements else "not measured yet.")
 
 
 def _grow(tree: Any, node: Mapping[str, Any]) -> None:

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from paretoken.search.export.asked import Asked
-from paretoken.search.export.refusal import Code, Finding
-from paretoken.search.export.schedule import Schedule
+from paretoken.search.exporting.asked import Asked
+from paretoken.search.exporting.refusal import Code, Finding
+from paretoken.search.exporting.schedule import Schedule
 
 # File name -> what stands in it.
 Documents = dict[str, dict[str, Any]]
@@ -48,7 +48,7 @@ class Exporter(ABC):
     def express(self, asked: Asked) -> Documents:
         """The documents by file name; what stands in the way is told to `asked`, all of it.
 
-        A file's suffix says how it is written: see `search.export.syntax`. After a refusal the
+        A file's suffix says how it is written: see `search.exporting.syntax`. After a refusal the
         documents are not looked at.
         """
 

@@ -7,10 +7,10 @@ scheduler/jacobi_iteration_lumina_mgpt.py (So et al., ICCV 2025, arXiv:2508.0774
 
 from __future__ import annotations
 
-from paretoken.search.export import image
-from paretoken.search.export.asked import Asked
-from paretoken.search.export.refusal import Code
 from paretoken.search.exporters import Documents, Engine, Exporter
+from paretoken.search.exporting import image
+from paretoken.search.exporting.asked import Asked
+from paretoken.search.exporting.refusal import Code
 
 _SCRIPT, _SCHEDULER = "test_GSD.json", "scheduler.json"
 

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from paretoken.search.export.asked import Asked
 from paretoken.search.exporters import Documents, Engine, Exporter
+from paretoken.search.exporting.asked import Asked
 
 
 class SettingsFile(Exporter):

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from paretoken.search.export import image
-from paretoken.search.export.asked import Asked
-from paretoken.search.export.refusal import Code
 from paretoken.search.exporters import Documents, Engine, Exporter
+from paretoken.search.exporting import image
+from paretoken.search.exporting.asked import Asked
+from paretoken.search.exporting.refusal import Code
 
 _FILE = "generate_images.args"
 _PRECISIONS = {"float32": "fp32", "bfloat16": "bf16"}

@@ -5,10 +5,10 @@ Source: FoundationVision/LlamaGen, autoregressive/sample/sample_c2i.py.
 
 from __future__ import annotations
 
-from paretoken.search.export import image
-from paretoken.search.export.asked import Asked
-from paretoken.search.export.refusal import Code
 from paretoken.search.exporters import Documents, Engine, Exporter
+from paretoken.search.exporting import image
+from paretoken.search.exporting.asked import Asked
+from paretoken.search.exporting.refusal import Code
 
 _FILE = "sample_c2i.args"
 _COLDEST = 1e-5  # what the script takes for any lower temperature

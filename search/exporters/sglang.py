@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from paretoken.search.export import text
-from paretoken.search.export.asked import Asked
-from paretoken.search.export.refusal import Code, Finding
-from paretoken.search.export.schedule import Schedule
 from paretoken.search.exporters import Documents, Engine, Exporter
+from paretoken.search.exporting import text
+from paretoken.search.exporting.asked import Asked
+from paretoken.search.exporting.refusal import Code, Finding
+from paretoken.search.exporting.schedule import Schedule
 
 _FILE = "sglang.yaml"
 
@@ -60,7 +60,8 @@ class Sglang(Exporter):
                 "speculative-eagle-topk": 1,
                 "speculative-num-draft-tokens": drafts + 1,
             }
-            text.check_greedy_drafts(asked, name)
+            if drafter == "small_model":  # others are refused, and need not have a choice
+                text.check_greedy_drafts(asked, name)
         if accept == "amplified":
             found["speculative-accept-threshold-acc"] = 1.0 / asked.knob("verifier.factor")
             found["speculative-accept-threshold-single"] = 1.0

@@ -7,10 +7,10 @@ arXiv:2410.01699).
 
 from __future__ import annotations
 
-from paretoken.search.export import image
-from paretoken.search.export.asked import Asked
-from paretoken.search.export.refusal import Code
 from paretoken.search.exporters import Documents, Engine, Exporter
+from paretoken.search.exporting import image
+from paretoken.search.exporting.asked import Asked
+from paretoken.search.exporting.refusal import Code
 
 _ARGUMENTS, _CONSTANTS = "test_llamagen.args", "constants.json"
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from paretoken.search.export import text
-from paretoken.search.export.asked import Asked
-from paretoken.search.export.refusal import Code, Finding
-from paretoken.search.export.schedule import Schedule
 from paretoken.search.exporters import Documents, Engine, Exporter
+from paretoken.search.exporting import text
+from paretoken.search.exporting.asked import Asked
+from paretoken.search.exporting.refusal import Code, Finding
+from paretoken.search.exporting.schedule import Schedule
 
 _FILE, _DRAFTING = "trtllm.yaml", "speculative_config"
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from paretoken.evaluators.subwords.packed import unpacked
-from paretoken.search.export.asked import Asked
-from paretoken.search.export.refusal import Code, Finding
+from paretoken.search.exporting.asked import Asked
+from paretoken.search.exporting.refusal import Code, Finding
 from paretoken.search.exporters import Documents, Engine, Exporter
 from paretoken.spaces.errors import BadInput
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from paretoken.search.export.asked import Asked
-from paretoken.search.export.refusal import Code
-from paretoken.search.export.training import runs
 from paretoken.search.exporters import Documents, Engine, Exporter
+from paretoken.search.exporting.asked import Asked
+from paretoken.search.exporting.refusal import Code
+from paretoken.search.exporting.training import runs
 
 _FILE = "schedule.json"
 # The formulas of `curves.SHAPES` for one step: u runs from 0 to 1, a is the start and b the end.

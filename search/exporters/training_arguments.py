@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from paretoken.evaluators.training.curves import Phase, length
-from paretoken.search.export.asked import Asked
-from paretoken.search.export.refusal import Code
-from paretoken.search.export.training import Run, runs
 from paretoken.search.exporters import Documents, Engine, Exporter
+from paretoken.search.exporting.asked import Asked
+from paretoken.search.exporting.refusal import Code
+from paretoken.search.exporting.training import Run, runs
 
 _FILE = "training_arguments.json"
 # Ours -> theirs.

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from paretoken.search.export import text
-from paretoken.search.export.asked import Asked
-from paretoken.search.export.refusal import Code
 from paretoken.search.exporters import Documents, Engine, Exporter
+from paretoken.search.exporting import text
+from paretoken.search.exporting.asked import Asked
+from paretoken.search.exporting.refusal import Code
 
 _MODEL, _ASSISTANT = "generation_config.json", "assistant/generation_config.json"
 # The schedule `heuristic_transient`: two more after a round that kept all, else one less, not
@@ -41,6 +41,8 @@ class Transformers(Exporter):
                 Code.NOT_EXPRESSIBLE, "runtime.batch", f"{name} drafts for one sequence at a time",
                 "take a candidate with batch == 1, or one that drafts nothing",
             )  # fmt: skip
+        if drafter in ("early_layers", "small_model"):
+            text.check_drawn(asked, name)
         documents: Documents = {_MODEL: self._law(asked)}
         if drafter == "prompt_lookup":
             text.check_fixed(asked, name)

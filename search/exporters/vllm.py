@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from paretoken.search.export import text
-from paretoken.search.export.asked import Asked
-from paretoken.search.export.refusal import Code, Finding
-from paretoken.search.export.schedule import Schedule
 from paretoken.search.exporters import Documents, Engine, Exporter
+from paretoken.search.exporting import text
+from paretoken.search.exporting.asked import Asked
+from paretoken.search.exporting.refusal import Code, Finding
+from paretoken.search.exporting.schedule import Schedule
 
 _FILE, _DRAFTING = "vllm.yaml", "speculative-config"
 _LENGTH, _TABLE = "num_speculative_tokens", "num_speculative_tokens_per_batch_size"
@@ -53,7 +53,7 @@ class Vllm(Exporter):
                 "method": "draft_model",
                 "model": asked.option("draft", "DRAFT"),
                 _LENGTH: asked.draft_length,
-                "draft_sample_method": "greedy" if asked.greedy else "probabilistic",
+                "draft_sample_method": "probabilistic" if text.drawn(asked) else "greedy",
                 "rejection_sample_method": "block" if accept == "block" else "standard",
             }
             if accept == "block":

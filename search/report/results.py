@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from paretoken.cache.condition import Condition
 from paretoken.cache.front import indistinguishable, pareto_front
 from paretoken.cache.store import Store
-from paretoken.search.query import NothingMatches, parse, select
+from paretoken.search.query.selecting import EVERYBODY, Filter, nothing_fits
 from paretoken.search.report.devices import chosen, devices_of, others_told, timed_on
-from paretoken.search.report.wording import brief, columns, confirmed, heading, quantity, stopped
-from paretoken.spaces.errors import BadInput, UnknownName
+from paretoken.search.report.wording import brief, columns, confirmed, heading, quantity
+from paretoken.spaces.errors import UnknownName
 from paretoken.spaces.objectives import Objective
 from paretoken.spaces.records import Quantity, StudyInfo, Trial
 from paretoken.spaces.settings import summary
@@ -60,7 +61,7 @@ class Results:
         """The finished trials (of these numbers), by the first objective."""
         wanted = None if numbers is None else set(numbers)
         chosen = [t for t in self.done if wanted is None or t.number in wanted]
-        return sorted(chosen, key=lambda trial: _loss(trial, self.objectives[0]))
+        return sorted(chosen, key=lambda trial: loss(trial, self.objectives[0]))
 
 
 def read(
@@ -70,83 +71,79 @@ def read(
     *,
     front_only: bool = False,
     device: str = "",
+    wanted: Filter = EVERYBODY,
 ) -> Results:
     """The results of a stored study. objectives: "fid,images_per_s", say; "" for its own.
 
     front_only: of a large study, no more than its front and plain decoding are read. device: a
-    part of the name of the kind that is compared; "" for the one that most were timed on.
+    part of the name of the kind that is compared; "" for the one that most were timed on. wanted:
+    only the candidates that fit are judged, and compared with each other only; raises
+    NothingMatches where none does.
     """
     info = store.study(study)
     size = store.size(study) if front_only else 0
-    if size > LARGE and not objectives.strip():
-        devices = store.devices(study)
-        if chosen(devices, device) == _first_device(store, study):
-            return _of_front(info, store, size, devices)
-    return judge(info, store.trials(study), objectives, device)
+    devices = store.devices(study)
+    here = chosen(devices, device)
+    elsewhere = other_device(store, study, here)
+    condition = wanted.condition(store, study, elsewhere)
+    if size > LARGE and not objectives.strip() and not elsewhere:
+        return _of_front(info, store, size, devices, wanted, condition)
+    if condition is None:
+        return judge(info, store.trials(study), objectives, device)
+    fitting = store.matching(study, condition, elsewhere)
+    if not fitting:
+        raise nothing_fits(store, study, condition, wanted.said, elsewhere)
+    trials = [t for t in store.trials(study, {0, *fitting}) if t.number in set(fitting)]
+    found = judge(info, trials, objectives, here)
+    return replace(found, note="\n".join(filter(None, [wanted.note(len(fitting)), found.note])))
 
 
-def _of_front(info: StudyInfo, store: Store, size: int, devices: Mapping[str, int]) -> Results:
-    front = store.front(info.name)
+def _of_front(
+    info: StudyInfo,
+    store: Store,
+    size: int,
+    devices: Mapping[str, int],
+    wanted: Filter,
+    condition: Condition | None,
+) -> Results:
+    front = store.front(info.name, condition)
+    if condition is not None and not front:
+        raise nothing_fits(store, info.name, condition, wanted.said)
     trials = {trial.number: trial for trial in (*store.trials(info.name, {0}), *front)}
-    device = _first_device(store, info.name)
+    device = first_device(store, info.name)
     only = f"of more than {LARGE:,} trials only the front is read: what noise does not tell from "
+    notes = [f"{only}it, --all shows", others_told(devices, device)]
+    if condition is not None:
+        notes.insert(0, wanted.note())
+    objectives = speed_first(info.objectives)
     return Results(
         info,
-        _speed_first(info.objectives),
+        objectives,
         tuple(trials[number] for number in sorted(trials)),
-        tuple(trial.number for trial in front),
+        tuple(t.number for t in sorted(front, key=lambda t: loss(t, objectives[0]))),
         (),
-        "\n".join(filter(None, [f"{only}it, --all shows", others_told(devices, device)])),
+        "\n".join(filter(None, notes)),
         size,
         device,
     )
 
 
-def _first_device(store: Store, study: str) -> str:
+def first_device(store: Store, study: str) -> str:
     """Where plain decoding was timed: the store keeps the front of that kind."""
     place = next((trial.environment for trial in store.trials(study, {0})), None)
     return place.device if place is not None else ""
 
 
-def best(
-    store: Store,
-    study: str,
-    where: str = "",
-    maximize: str = "",
-    minimize: str = "",
-    device: str = "",
-) -> tuple[Trial, Results]:
-    """The trial that `choose` takes, and results to show it with. device: see `read`.
-
-    A condition of nothing but bounds on numbers is answered inside the database.
-    """
-    bounds = parse(where).bounds() if where.strip() else []
-    info = store.study(study)
-    devices = store.devices(study)
-    here = chosen(devices, device)
-    in_store = here == _first_device(store, study)
-    if bounds is not None and in_store and not (maximize and minimize):
-        name = maximize or minimize or _speed_first(info.objectives)[0].name
-        own = next((o for o in info.objectives if o.name == name), None)
-        higher = bool(maximize) or (not minimize and (own is None or own.higher))
-        found = store.best(study, Objective(name, "", higher, ""), bounds)
-        if found is not None:
-            front = {trial.number for trial in store.front(study)}
-            shown = tuple(number for number in front if number == found.number)
-            left_out = others_told(devices, here)
-            judged = Results(
-                info, _speed_first(info.objectives), (found,), shown, (), left_out, device=here
-            )
-            return found, judged
-    results = read(store, study, device=device)
-    return choose(results, where, maximize, minimize), results
+def other_device(store: Store, study: str, device: str) -> str:
+    """The device, if it is not the one that plain decoding was timed on; else ""."""
+    return "" if device == first_device(store, study) else device
 
 
 def judge(
     info: StudyInfo, trials: Sequence[Trial], objectives: str = "", device: str = ""
 ) -> Results:
     """The trials judged by the study's objectives, or by those named; see `Results` and `read`."""
-    wanted = _named(objectives, trials) if objectives.strip() else _speed_first(info.objectives)
+    wanted = _named(objectives, trials) if objectives.strip() else speed_first(info.objectives)
     names = [objective.name for objective in wanted]
     devices = devices_of(trials)
     here = chosen(devices, device)
@@ -154,7 +151,7 @@ def judge(
     measured = [
         trial
         for trial in trials
-        if trial.state == "done" and all(math.isfinite(_value(trial, name)) for name in names)
+        if trial.state == "done" and all(math.isfinite(value(trial, name)) for name in names)
     ]
     alike, note = _comparable(measured, names)
     front = pareto_front(alike, wanted)
@@ -176,48 +173,6 @@ def _once(trials: Sequence[Trial]) -> Sequence[Trial]:
     for trial in sorted(trials, key=lambda trial: trial.state == "stopped"):
         first.setdefault(trial.candidate_id, trial)
     return sorted(first.values(), key=lambda trial: trial.number)
-
-
-def choose(results: Results, where: str = "", maximize: str = "", minimize: str = "") -> Trial:
-    """The one trial to take: the best of those that meet `where`, by default the fastest.
-
-    Ties go to the objectives in their order, then to the earlier trial. Raises NothingMatches.
-    """
-    if maximize and minimize:
-        raise BadInput("choose one of --maximize and --minimize: a best needs one direction.")
-    found = select(where, results.trials)
-    first = results.objectives[0]
-    if maximize or minimize:
-        name = maximize or minimize
-        known = {name for trial in results.done for name in trial.quantities}
-        if name not in known:
-            raise UnknownName("measured quantity", name, known)
-        first = Objective(name, "", bool(maximize), "")
-    having = [trial for trial in found if math.isfinite(_value(trial, first.name))]
-    if not having:
-        raise NothingMatches(
-            f"none of the {len(found)} trials that meet the condition has {first.name!r}."
-        )
-    order = (first, *results.objectives)
-    return min(having, key=lambda t: (*(_loss(t, objective) for objective in order), t.number))
-
-
-def by_id(results: Results, prefix: str) -> Trial:
-    """The finished trial whose candidate id starts so; raises UnknownName or BadInput."""
-    found = [trial for trial in results.done if trial.candidate_id.startswith(prefix)]
-    halted = [trial for trial in results.stopped if trial.candidate_id.startswith(prefix)]
-    if halted and not found:
-        raise BadInput(
-            f"candidate {prefix!r}, number {halted[0].number}, was {stopped(halted[0])}, because "
-            "another was better in everything: it has no quality that compares with the others'. "
-            "Take one that 'paretoken front' lists, or search without --rungs."
-        )
-    if not found:
-        way = "'paretoken front STUDY --all --json' tells their ids."
-        raise UnknownName("finished candidate of this study", prefix, (), way)
-    if len({trial.candidate_id for trial in found}) > 1:
-        raise BadInput(f"{len(found)} candidates of this study start with {prefix!r}: write more.")
-    return found[0]
 
 
 def told(trial: Trial, results: Results) -> str:
@@ -278,7 +233,7 @@ def summaries(results: Results, trials: Sequence[Trial]) -> tuple[list[str], str
     return named, shared
 
 
-def _speed_first(objectives: tuple[Objective, ...]) -> tuple[Objective, ...]:
+def speed_first(objectives: tuple[Objective, ...]) -> tuple[Objective, ...]:
     """The first speed leads: it orders tables, and it is what `best` maximises by default."""
     speeds = [o for o in objectives if o.name.endswith("_per_s") or o.name == "speedup"]
     speeds += [o for o in objectives if o.higher]
@@ -293,7 +248,7 @@ def _named(text: str, trials: Sequence[Trial]) -> tuple[Objective, ...]:
     for name in names:
         if name not in known:
             raise UnknownName("measured quantity", name, known)
-    return _speed_first(tuple(Objective(n, known[n].unit, known[n].higher, "") for n in names))
+    return speed_first(tuple(Objective(n, known[n].unit, known[n].higher, "") for n in names))
 
 
 def _comparable(trials: list[Trial], names: list[str]) -> tuple[list[Trial], str]:
@@ -317,11 +272,13 @@ def _comparable(trials: list[Trial], names: list[str]) -> tuple[list[Trial], str
     )
 
 
-def _value(trial: Trial, name: str) -> float:
+def value(trial: Trial, name: str) -> float:
+    """The trial's number of that name, NaN where it has none."""
     found = trial.quantities.get(name)
     return math.nan if found is None else found.value
 
 
-def _loss(trial: Trial, objective: Objective) -> float:
-    value = _value(trial, objective.name)
-    return objective.loss(value) if math.isfinite(value) else math.inf
+def loss(trial: Trial, objective: Objective) -> float:
+    """The trial's number of the objective, smaller being better; infinite where it has none."""
+    found = value(trial, objective.name)
+    return objective.loss(found) if math.isfinite(found) else math.inf

@@ -36,7 +36,7 @@ NAME = "replayed"
 MOST = 100_000  # writings of candidates that are looked through for different ones
 
 
-class Enough(Exception):
+class Enough(KeyboardInterrupt):
     """The time or the budget is spent; the study stands as after Ctrl-C."""
 
 

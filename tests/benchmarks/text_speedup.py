@@ -2,9 +2,12 @@
 
     python tests/benchmarks/text_speedup.py --prompts 6 --tokens 32
     python tests/benchmarks/text_speedup.py --model /models/Qwen --device cuda --tokens 128
+    python tests/benchmarks/text_speedup.py --also 'best={"verifier": {"is": "verifiers/typical"},
+        "drafter": {"is": "drafters/aggressive", "window": 33}}'
 
 For each kind of prompt: tokens a second after reading the prompt, and tokens for a forward. All
-decoders here are lossless: their answers are compared with plain decoding's. `transformers` rows
+decoders but those of --also are lossless: answers are compared with plain decoding's. A draft head
+is among them where one ships for the model, or --head names one. `transformers` rows
 read the prompt within the time measured, as `generate` does; the last column counts that for both.
 Forwards are counted by a hook.
 """
@@ -12,8 +15,10 @@ Forwards are counted by a hook.
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,10 +26,12 @@ import torch
 from paretoken.evaluators.engine.decode import Decoding
 from paretoken.evaluators.engine.geometry import Geometry
 from paretoken.evaluators.environment import device_named, environment
+from paretoken.evaluators.models.draft_head import load_for
 from paretoken.evaluators.models.language_model import contexts_of, ends_of, load
 from paretoken.evaluators.models.text_target import TextTarget
 from paretoken.evaluators.text_judge import answer_of
 from paretoken.evaluators.text_prompts import in_turn, read_prompts
+from paretoken.evaluators.workloads.text import HEAD as HEAD_FILE
 from paretoken.evaluators.workloads.text import PROMPTS
 from paretoken.spaces.candidate import from_tree
 
@@ -34,6 +41,7 @@ OURS: dict[str, dict[str, Any]] = {
     "aggressive": {"drafter": {"is": "drafters/aggressive", "window": 17}},
     "skip layers": {"drafter": {"is": "drafters/skip_layers", "window": 3, "skipped": 0.1}},
 }
+HEAD: dict[str, Any] = {"drafter": {"is": "drafters/head", "window": 4}}
 THEIRS: dict[str, dict[str, Any]] = {
     "transformers: plain": {},
     "transformers: prompt lookup": {"prompt_lookup_num_tokens": 10, "max_matching_ngram_size": 2},
@@ -47,20 +55,27 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=12)
     parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--head", type=Path, help="draft head [default: the one that ships]")
+    parser.add_argument("--also", action="append", default=[], help="NAME=decoder, as JSON")
     asked = parser.parse_args()
     device = device_named(asked.device)
     model, tokenizer = load(asked.model)
     prompts = in_turn(read_prompts(PROMPTS), asked.prompts)
     ends = ends_of(model, tokenizer)
+    file = asked.head or (HEAD_FILE if asked.model is None and HEAD_FILE.exists() else None)
     target = TextTarget(
         model, contexts_of(prompts, tokenizer), length=asked.tokens, ends=ends, device=device,
-        dtype=getattr(torch, asked.dtype),
+        dtype=getattr(torch, asked.dtype), head=None if file is None else load_for(model, file),
     )  # fmt: skip
+    ours = OURS | ({} if file is None else {"head, window 4": HEAD})
+    for also in asked.also:
+        name, _, decoder = also.partition("=")
+        ours[name] = json.loads(decoder)
     print(environment(device), flush=True)
     # kind -> [tokens, seconds, forwards, seconds with reading]
     rows: dict[str, dict[str, list[float]]] = {}
     plain: list[torch.Tensor] = []
-    for name, decoder in OURS.items():
+    for name, decoder in ours.items():
         found = rows.setdefault(name, defaultdict(lambda: [0.0] * 4))
         same = 0
         decoding = _decoding(target, decoder)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from paretoken.cache import numbers
-from paretoken.cache.bounds import OPERATORS, Bound
+from paretoken.cache.condition import SIGNS, Compare, Number, every
 from paretoken.cache.front import pareto_front
 from paretoken.cache.store import Store
 from paretoken.spaces.objectives import Objective
@@ -91,15 +91,16 @@ class Searches:
             wanted = Objective(self.draw.choice(names), "", self.draw.random() < 0.5, "")
             bounds = [self.bound(self.draw.choice(names), trials) for _ in range(len(names) // 2)]
             bounds = bounds[: self.draw.randint(0, 3)]
-            best = self.store.best(study, wanted, bounds)
+            best = self.store.best(study, wanted, every(*bounds))
             by_hand = best_of(trials, objectives, wanted, bounds)
             self.seen["found"] += by_hand is not None
             assert (None if best is None else best.number) == by_hand, (wanted, bounds)
 
-    def bound(self, name: str, trials: list[Trial]) -> Bound:
+    def bound(self, name: str, trials: list[Trial]) -> Compare:
         values = [t.quantities[name].value for t in trials if name in t.quantities] or [1.0]
         near = self.draw.choice([0.0, 0.0, 0.5, -0.5])
-        return Bound(name, self.draw.choice(list(OPERATORS)), self.draw.choice(values) + near)
+        sign = self.draw.choice(list(SIGNS))
+        return Compare(Number(name), sign, self.draw.choice(values) + near)
 
     def comparable(self, study: str) -> list[Trial]:
         """Each candidate's first trial, with the numbers that compare with those of trial 0."""
@@ -121,13 +122,13 @@ class Searches:
 
 
 def best_of(
-    trials: list[Trial], objectives: tuple[Objective, ...], wanted: Objective, bounds: list[Bound]
+    trials: list[Trial], objectives: tuple[Objective, ...], wanted: Objective, bounds: list[Compare]
 ) -> int | None:
     ranked = []
     for trial in trials:
         values = {name: quantity.value for name, quantity in trial.quantities.items()}
         fits = all(
-            bound.name in values and OPERATORS[bound.operator](values[bound.name], bound.value)
+            str(bound.left) in values and SIGNS[bound.sign](values[str(bound.left)], bound.right)
             for bound in bounds
         )
         if fits and wanted.name in values:
@@ -169,7 +170,7 @@ def test_a_name_that_only_qualities_had_is_the_speeds_once_one_has_it(store: Sto
         store.finish("two", number, ids[0], ids[1], {})
 
     def best() -> int | None:
-        found = store.best("two", watts, [])
+        found = store.best("two", watts)
         return None if found is None else found.number
 
     finish(0, {"fid": 1.0}, {"images_per_s": 1.0})

@@ -6,11 +6,13 @@ import dataclasses
 import math
 import random
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
+from paretoken.cache.clock import stamp
 from paretoken.cache.front import hypervolume
 from paretoken.cache.history import history
 from paretoken.cache.points import place
@@ -33,6 +35,11 @@ FID = Objective("fid", "", higher=False, doc="")
 REFERENCE = {"images_per_s": 0.5, "fid": 5.5}
 
 
+def at(second: int) -> str:
+    """A moment of some night."""
+    return stamp(datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=second))
+
+
 @pytest.fixture
 def session(url: str) -> Iterator[Session]:
     engine = create_engine(url)
@@ -46,7 +53,7 @@ def session(url: str) -> Iterator[Session]:
 
 def new_study(session: Session, *wanted: Objective) -> int:
     row = StudyRow(
-        name="s", workload="", algorithm="", seed=0, space={}, options={}, created="t05",
+        name="s", workload="", algorithm="", seed=0, space={}, options={}, created=at(5),
         objectives=[dataclasses.asdict(objective) for objective in wanted],
     )  # fmt: skip
     session.add(row)
@@ -135,25 +142,29 @@ def test_every_beginning_has_the_volume_of_its_trials(session: Session, seed: in
         assert moment.volume == pytest.approx(expected, abs=1e-9)
     volumes = [moment.volume for moment in moments]
     assert len(set(volumes)) > 3 and volumes == sorted(volumes)
-    assert {moment.time for moment in moments} == {"t05"}  # nothing observed: the study's begin
+    assert {moment.time for moment in moments} == {at(5)}  # nothing observed: the study's begin
 
 
 def test_times_are_of_first_observations_and_never_run_back(session: Session) -> None:
     study = new_study(session, SPEED, FID)
     fid = new_class(session, "quality", "fid", 1.0)
     speeds = [new_class(session, "speed", "images_per_s", 1.0 + n) for n in range(4)]
-    observe(session, "plain", fid, "t10")
-    observe(session, "plain", speeds[0], "t11")
-    observe(session, "plain", speeds[0], "t90")  # measured again
-    observe(session, "b", speeds[1], "t20")  # its quality is another's
-    observe(session, "c", speeds[2], "t15")  # measured before b, finished after it
-    observe(session, "other study", speeds[3], "t01")
+    observe(session, "plain", fid, at(10))
+    observe(session, "plain", speeds[0], at(11))
+    observe(session, "plain", speeds[0], at(90))  # measured again
+    observe(session, "b", speeds[1], at(20))  # its quality is another's
+    observe(session, "c", speeds[2], at(15))  # measured before b, finished after it
+    observe(session, "other study", speeds[3], at(1))
     for number, name in enumerate(["plain", "b", "c", "d"]):
         finish(session, study, number, name, (fid, speeds[number]))
     moments = history(session, study, REFERENCE)
-    assert [moment.time for moment in moments] == ["t11", "t20", "t20", "t20"]
+    assert [moment.time for moment in moments] == [at(11), at(20), at(20), at(20)]
     assert [moment.volume for moment in moments] == pytest.approx([2.25, 6.75, 11.25, 15.75])
     assert [moment.places for moment in moments] == [1, 1, 1, 1]
+    assert [moment.seconds for moment in moments] == [6, 15, 15, 15]  # it began at 5
+    # By 11 plain was measured twice, at 15 c, at 20 b; nothing later, and nothing of others.
+    assert [moment.evaluations for moment in moments] == [2, 4, 4, 4]
+    assert [moment.measuring_s for moment in moments] == [2.0, 4.0, 4.0, 4.0]
 
 
 def test_before_plain_decoding_nothing_has_a_volume(session: Session) -> None:

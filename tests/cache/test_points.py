@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from paretoken.cache import numbers, points, staircase
 from paretoken.cache.address import Address
-from paretoken.cache.bounds import OPERATORS, Bound
+from paretoken.cache.condition import SIGNS, Compare, Number, every
 from paretoken.cache.connection import Database
 from paretoken.cache.front import pareto_front
 from paretoken.cache.ranking import best
@@ -279,7 +279,7 @@ def as_measured(at: tuple[float, ...], objectives: tuple[Objective, ...]) -> Mea
 
 
 def best_by_hand(
-    world: World, study: Study, objective: Objective, bounds: list[Bound]
+    world: World, study: Study, objective: Objective, bounds: list[Compare]
 ) -> int | None:
     """The best trial that has a point."""
     plain = next((trial for trial in study.finished if trial.number == 0), None)
@@ -295,7 +295,7 @@ def best_by_hand(
         if trial.candidate not in placed:
             continue
         fits = all(
-            bound.name in numbers and OPERATORS[bound.operator](numbers[bound.name], bound.value)
+            str(bound.left) in numbers and SIGNS[bound.sign](numbers[str(bound.left)], bound.right)
             for bound in bounds
         )
         if fits and objective.name in numbers:
@@ -313,13 +313,13 @@ def ask(world: World, study: Study) -> int | None:
     names = ["fid", "isc", "images_per_s", "memory", "speedup"]
     objective = Objective(draw.choice(names), "", higher=draw.random() < 0.5, doc="")
     bounds = [
-        Bound(draw.choice(names), draw.choice(list(OPERATORS)), draw.randint(0, 8) / 3)
+        Compare(Number(draw.choice(names)), draw.choice(list(SIGNS)), draw.randint(0, 8) / 3)
         if draw.random() < 0.5
-        else Bound(draw.choice(names), draw.choice(list(OPERATORS)), draw.randint(0, 7) / 2)
+        else Compare(Number(draw.choice(names)), draw.choice(list(SIGNS)), draw.randint(0, 7) / 2)
         for _ in range(draw.randint(0, 3))
     ]
     with world.session() as session:
-        found = best(session, study.id, objective, bounds)
+        found = best(session, study.id, objective, every(*bounds))
     assert found == best_by_hand(world, study, objective, bounds), (study, objective, bounds)
     return found
 

@@ -78,7 +78,7 @@ def test_a_stopped_trial_has_its_rungs_and_a_speed_and_no_place(study: Store) ->
     assert halted.state == "stopped" and "fid" not in halted.quantities
     assert halted.quantities["speedup"].value == 3.0 and halted.environment == HERE
     assert [t.number for t in study.front("s")] == [0]
-    found = study.best("s", SPEED, [])
+    found = study.best("s", SPEED)
     assert found is not None and found.number == 0
     assert [moment.number for moment in study.history("s", {"fid": 99, "images_per_s": 0})] == [0]
     assert study.devices("s") == {"cpu": 1}

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from paretoken.cache.bounds import Bound
+from paretoken.cache.condition import Compare, Number
 from paretoken.cache.front import pareto_front
 from paretoken.cache.store import Store
 from paretoken.spaces.errors import BadInput
@@ -52,7 +52,7 @@ def drive(store: Store, thread: int, together: threading.Barrier) -> None:
         store.renew(owner, 60)
         store.finish("first", number, quality, speed, {"quality": "measured"})
         store.front("first")
-        store.best("first", FID, [Bound("images_per_s", ">=", 20.0)])
+        store.best("first", FID, Compare(Number("images_per_s"), ">=", 20.0))
 
 
 def test_threads_share_a_store_and_nothing_is_lost_or_doubled(store: Store) -> None:

@@ -17,7 +17,7 @@ from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, text
 
 import paretoken.cache.migrations
-from paretoken.cache.bounds import Bound
+from paretoken.cache.condition import Compare, Number, every
 from paretoken.cache.schema import VERSION_TABLE, FrontRow, PointRow
 from paretoken.cache.store import Store
 from paretoken.spaces.errors import Unreadable
@@ -281,12 +281,19 @@ def test_the_upgraded_store_finds_the_best_by_any_number(url: str, make: Make) -
     with Store.open(url, create=False) as store:
         for wanted, bounds, expected in (
             (FID, [], 2),
-            (FID, [Bound("images_per_s", "<", 20.0)], 0),
-            (RATE, [Bound("speedup", "<=", 1.0), Bound("quality_extra", "==", 1.25)], 0),
-            (EXTRA, [Bound("quality_extra", ">", 1.0)], 2),
-            (RATE, [Bound("speed_extra", ">", 1.25)], None),
+            (FID, [Compare(Number("images_per_s"), "<", 20.0)], 0),
+            (
+                RATE,
+                [
+                    Compare(Number("speedup"), "<=", 1.0),
+                    Compare(Number("quality_extra"), "==", 1.25),
+                ],
+                0,
+            ),
+            (EXTRA, [Compare(Number("quality_extra"), ">", 1.0)], 2),
+            (RATE, [Compare(Number("speed_extra"), ">", 1.25)], None),
         ):
-            found = store.best("first", wanted, bounds)
+            found = store.best("first", wanted, every(*bounds))
             assert (None if found is None else found.number) == expected
 
 
@@ -300,7 +307,7 @@ def test_the_upgraded_store_takes_new_observations(url: str, make: Make) -> None
         assert store.trials("first")[4].quantities["fid"].value == pytest.approx(41.0)
         better, _ = store.observe(CANDIDATES[2], measurement("quality", "q2", 20.0, HERE, 9))
         assert store.front("first")[0].quantities["fid"].value == pytest.approx(25.0)
-        assert store.best("first", FID, [Bound("fid", "<", 26.0)]) is not None
+        assert store.best("first", FID, Compare(Number("fid"), "<", 26.0)) is not None
         assert better.count == 2
         assert store.propose("empty", 0, {"w": 7}, ())
     with Store.open(url, create=False) as store:

@@ -1,162 +1,26 @@
-"""The suite for verifiers of trees: the law of three tokens behind two levels of drafts, exactly.
+"""Verifiers of trees: that the suite notices wrong ones, and the promises of k-SEQ.
 
-Draft and target are random laws of every prefix, as in `test_rules_of_chance`. Trees are drawn as
-drafters draw them: independently, without replacement, or certain; what a rule lets through is
-compared with the target's product law. Also the promises of k-SEQ: its residual is a law, and it
-accepts enough.
+Its residual is a law, and it accepts enough. What both rules emit is tested with all other
+verifiers, in `test_plugins`.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import pytest
 import torch
 from scipy.optimize import linprog
-from scipy.stats import chi2
 from torch import Tensor
 
-from paretoken.evaluators.components.residuals.exact import Exact as ExactResidual
 from paretoken.evaluators.components.verifiers.exact import Exact
 from paretoken.evaluators.components.verifiers.k_seq import KSeq
 from paretoken.evaluators.components.verifiers.tree import TreeWise
+from paretoken.evaluators.conformance.enumerable import LEVEL, Model, emitted, p_value
+from paretoken.evaluators.conformance.verifiers import TREES
 from paretoken.evaluators.engine.by_level import ByLevel, Level
-from paretoken.evaluators.engine.geometry import Geometry
-from paretoken.evaluators.engine.laws import draw, one_hot
-from paretoken.evaluators.engine.proposal import Proposal, Verdict
+from paretoken.evaluators.engine.laws import one_hot
 from paretoken.evaluators.engine.tree import side_by_side, tree_of
-from paretoken.evaluators.engine.verifier import Chance, Verifier
-
-V, ROWS = 3, 200_000
-# 30 tests at this level: right rules fail one in 3,300 choices of the seed, which is fixed.
-LEVEL = 1e-5
-GEOMETRY = Geometry(torch.eye(V), torch.eye(V))
-
-
-class Model:
-    """A law for every prefix of up to two tokens: tables [1, V], [V, V], [V * V, V]."""
-
-    def __init__(self, seed: int) -> None:
-        generator = torch.Generator().manual_seed(seed)
-        self.tables = [
-            (1.5 * torch.randn(V**depth, V, generator=generator).double()).softmax(-1)
-            for depth in range(3)
-        ]
-        if seed == 3:  # a token that is never said
-            self.tables[1][:, 0] = 0
-            self.tables[1] /= self.tables[1].sum(-1, keepdim=True)
-
-    def after(self, line: Tensor) -> Tensor:
-        """The law [B, V] behind tokens [B, depth]."""
-        index = torch.zeros(len(line), dtype=torch.int64)
-        for token in line.unbind(1):
-            index = index * V + token
-        return self.tables[line.shape[1]][index]
-
-
-def p_value(line: Tensor, target: Model) -> float:
-    first, second, third = target.tables
-    law = (first.view(V, 1, 1) * second.view(V, V, 1) * third.view(V, V, V)).flatten()
-    seen = torch.bincount((line[:, 0] * V + line[:, 1]) * V + line[:, 2], minlength=V**3)
-    assert not seen[law == 0].any()
-    expected = ROWS * law[law > 0]
-    statistic = ((seen[law > 0] - expected) ** 2 / expected).sum()
-    return float(chi2.sf(float(statistic), len(expected) - 1))
-
-
-class Toss:
-    """Uniform numbers, one after another."""
-
-    def __init__(self, seed: int) -> None:
-        self._generator = torch.Generator().manual_seed(seed)
-
-    def __call__(self, *size: int) -> Tensor:
-        return torch.rand(*size, generator=self._generator, dtype=torch.float64)
-
-
-def law_after(model: Model, parents: tuple[int, ...], tokens: Tensor, node: int) -> Tensor:
-    """The law [B, V] behind a node, -1 being the root."""
-    way: list[int] = []
-    while node >= 0:
-        way, node = [node, *way], parents[node]
-    return model.after(tokens[:, way])
-
-
-def drawn(parents: tuple[int, ...], draft: Model, how: str, toss: Toss) -> Proposal:
-    """A tree of two levels at most, drawn `how`."""
-    tokens = torch.zeros(ROWS, len(parents), dtype=torch.int64)
-    laws: list[Tensor] = []
-    for node, parent in enumerate(parents):
-        law = law_after(draft, parents, tokens, parent)
-        elder = [other for other in range(node) if parents[other] == parent]
-        if how != "independent":
-            for other in elder:
-                law = law.scatter(1, tokens[:, [other]], 0.0)
-            law = law / law.sum(-1, keepdim=True)
-        if how == "certain":
-            law = one_hot(law.argmax(-1), V, law.dtype)
-        tokens[:, node] = draw(law, toss(ROWS))
-        laws.append(law)
-    valid = torch.ones(tokens.shape, dtype=torch.bool)
-    valid[::3, -1] = False  # some rows have a node less
-    return Proposal(tokens, torch.stack(laws, 1), valid, parents)
-
-
-def emitted(
-    rule: Any, target: Model, draft: Model, parents: tuple[int, ...], how: str
-) -> tuple[Tensor, Verdict, Proposal]:
-    """Three tokens a row, [ROWS, 3], and how they came about."""
-    toss = Toss(7)
-    proposal = drawn(parents, draft, how, toss)
-    laws = torch.stack(
-        [law_after(target, parents, proposal.tokens, node) for node in range(-1, len(parents))], 1
-    )
-    chance = Chance(toss(ROWS, len(parents)))
-    verdict = rule.select(laws, proposal, ExactResidual(), chance, GEOMETRY)
-    following = draw(verdict.law, toss(ROWS))
-    line = torch.zeros(ROWS, 3, dtype=torch.int64)
-    along = torch.nn.functional.pad(proposal.tokens.gather(1, verdict.path), (0, 3))
-    for depth in range(3):  # what is not decided yet is drawn plainly
-        plainly = draw(target.after(line[:, :depth]), toss(ROWS))
-        decided = torch.where(verdict.accepted == depth, following, plainly)
-        line[:, depth] = torch.where(verdict.accepted > depth, along[:, depth], decided)
-    return line, verdict, proposal
-
-
-TREES = {
-    "three chains": side_by_side(3, 2),
-    "two chains": side_by_side(2, 2),
-    "uneven": (-1, -1, 0, 0, 1),
-    "one level": (-1, -1, -1),
-}
-# Every rule with what it takes: k-SEQ chains that are drawn independently, the tree rule anything.
-CASES = [
-    *(("k_seq", tree, "independent") for tree in ("three chains", "two chains", "one level")),
-    *(
-        ("tree", tree, how)
-        for tree in TREES
-        for how in ("independent", "certain", "without replacement")
-    ),
-]
-RULES: dict[str, type[Verifier]] = {"k_seq": KSeq, "tree": TreeWise}
-
-
-@pytest.mark.parametrize(("rule", "tree", "how"), CASES)
-@pytest.mark.parametrize("seed", [0, 3])
-def test_the_emitted_law_is_the_targets(rule: str, tree: str, how: str, seed: int) -> None:
-    target, draft = Model(seed), Model(100 + seed)
-    line, verdict, proposal = emitted(RULES[rule](), target, draft, TREES[tree], how)
-    assert p_value(line, target) > LEVEL
-    # What is kept is a path of nodes that were there.
-    parents = torch.tensor([*TREES[tree]])
-    for depth in range(verdict.path.shape[1]):
-        kept = verdict.accepted > depth
-        node = verdict.path[kept, depth]
-        assert proposal.valid[kept].gather(1, node.unsqueeze(1)).all()
-        above = verdict.path[kept, depth - 1] if depth else torch.full_like(node, -1)
-        assert torch.equal(parents[node], above)
-    assert int(verdict.accepted.max()) == verdict.path.shape[1]
 
 
 def test_the_suite_notices_drafts_that_a_rule_is_not_for() -> None:
@@ -195,13 +59,8 @@ def test_one_chain_is_decided_as_by_the_exact_rule(rule: type[ByLevel]) -> None:
     target, draft = Model(1), Model(101)
     parents = side_by_side(1, 2)
     _, ours, proposal = emitted(rule(), target, draft, parents, "independent")
-    toss = Toss(7)
-    drawn(parents, draft, "independent", toss)
-    laws = torch.stack(
-        [law_after(target, parents, proposal.tokens, node) for node in (-1, 0, 1)], 1
-    )
-    coins = Chance(toss(ROWS, 2))
-    exact = Exact().select(laws, proposal, ExactResidual(), coins, GEOMETRY)
+    _, exact, again = emitted(Exact(), target, draft, parents, "independent")
+    assert torch.equal(proposal.tokens, again.tokens)
     assert torch.equal(ours.accepted, exact.accepted)
     assert exact.law is not None and ours.law is not None
     torch.testing.assert_close(ours.law, exact.law, rtol=0, atol=1e-12)

@@ -70,6 +70,13 @@ def test_moments_that_differ_widen_the_spread() -> None:
     assert statistics.fmean(Timed(one.moments[:1]).spread for one in timed) < 0.1 * truly
 
 
+def test_on_a_gpu_the_spread_counts_other_processes() -> None:
+    timed = Timed(((1.9, 2.0, 2.1),))
+    own = timed.spread / 2.0
+    assert timed.relative_spread("cpu") == own
+    assert timed.relative_spread("cuda") ** 2 - own**2 == pytest.approx(0.0093**2)
+
+
 def test_one_value_has_no_spread() -> None:
     assert math.isinf(Timed(((1.0,),)).spread)
     assert mean_and_error([2.0]) == (2.0, math.inf)

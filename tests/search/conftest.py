@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -213,3 +216,38 @@ def toy(toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(toys))
     for kind in ("workloads", "verifiers"):
         monkeypatch.setitem(KINDS, kind, Plugins(kind, KINDS[kind].package))
+
+
+# ------------------------------------------------------------------------------- the live page
+
+
+@pytest.fixture
+def serving() -> Callable[..., AbstractContextManager[str]]:
+    """Serve a study of a store (token, host: what the server believes to have): its address.
+
+    The server runs in a thread of this process, on a free port of loopback.
+    """
+    return _serving
+
+
+@contextmanager
+def _serving(
+    store: Store, study: str = "demo", *, host: str = "127.0.0.1", token: str = ""
+) -> Iterator[str]:
+    import uvicorn
+
+    from paretoken.search.serving.app import application
+    from paretoken.search.serving.snapshot import Snapshot
+
+    app = application(Snapshot(store, study), host=host, names=("my.proxy",), token=token)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(
+            uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
+        )
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()

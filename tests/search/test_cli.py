@@ -184,7 +184,7 @@ def test_plugins_tell_what_they_are_or_why_they_do_not_load(
     assert ran.code == 0 and "does not load: ImportError" in ran.out
 
 
-_ABSENT = ("torch", "ray", "optuna", "transformers", "pyglove", "alembic")
+_ABSENT = ("torch", "ray", "optuna", "transformers", "pyglove", "alembic", "pandas")
 _PROBE = f"""
 import sys
 from paretoken.search.cli.main import main
@@ -199,7 +199,11 @@ sys.exit(code)
     "words",
     [
         ("front", "demo"),
+        ("front", "demo", "--where", "verifier == 'grouped'"),
         ("best", "demo"),
+        ("best", "demo", "--knee", "--budget", "fid<=+50%"),
+        ("compare", "demo", "0", "3"),
+        ("history", "demo"),
         ("studies",),
         ("show", PLAIN_ID),
         ("export", "demo"),

@@ -41,6 +41,7 @@ class Plan:
     confirm: bool = True
     rungs: tuple[int, ...] = ()
     cluster: Cluster | None = None
+    race: int = 0
 
 
 OUTCOME = SimpleNamespace(
@@ -97,6 +98,8 @@ def test_options_about_workers_reach_the_plan_and_the_hint(
     base = ("search", "fashion", "--study", "demo")
     assert cli(*base, "--ray", "local").code == 130
     assert plans.pop().cluster == Cluster("local", None, None, 1800.0, None, "")
+    ran = cli(*base, "--race", "8")
+    assert plans.pop().race == 8 and "--resume --trials 30 --race 8" in ran.err
     words = "--ray 10.0.0.1:6379 --workers 3 --gpus-per-worker 0.5 --limit 60"
     words += " --memory-per-worker 4 --ray-wheel paretoken.whl"
     ran = cli(*base, *words.split())

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
-from paretoken.search.export.artefact import SIDECAR, Artefact, check, make
-from paretoken.search.export.provenance import Chosen
-from paretoken.search.export.refusal import Code, Refused
-from paretoken.search.export.schemas import breaches, load
+from paretoken.search.exporting.artefact import SIDECAR, Artefact, check, make
+from paretoken.search.exporting.provenance import Chosen
+from paretoken.search.exporting.refusal import Code, Refused
+from paretoken.search.exporting.schemas import breaches, load
 from paretoken.spaces.candidate import from_tree, to_tree
 from paretoken.spaces.canonical import canonical
 from paretoken.spaces.objectives import Objective
@@ -224,6 +224,18 @@ def test_amplified_acceptance_is_sglangs_threshold() -> None:
     assert not any("threshold" in name for name in found)
 
 
+@pytest.mark.parametrize(
+    ("choice", "method"), [("drawn", "probabilistic"), ("likeliest", "greedy")]
+)
+def test_vllm_drafts_as_was_measured(choice: str, method: str) -> None:
+    of = chosen(tree({"drafter": {**SMALL, "choice": choice}}, **SAMPLED), **DRAFT)
+    assert export("vllm", of).documents["vllm.yaml"]["speculative-config"][
+        "draft_sample_method"
+    ] == method  # fmt: skip
+    if choice == "likeliest":  # what the others draft anyway
+        export("tensorrt_llm", of)
+
+
 def test_lengths_of_transformers() -> None:
     early = {"drafter": EARLY, "length": {"is": "confidence", "least": 0.6}}
     made = export("transformers", chosen(tree(early)))
@@ -335,6 +347,8 @@ REFUSED: list[tuple[tuple[str, ...], dict[str, Any], dict[str, Any], str, Code]]
     (("llama_cpp",), _drafted(SMALL), {}, "drafter", Code.RUNTIME_ONLY),
     (("sglang",), _drafted(LOOKUP), {}, "drafter", U),
     (("sglang", "llama_cpp", "tensorrt_llm"), _drafted(SMALL), SAMPLED, "sampling.temperature", U),
+    (("transformers",), _drafted({**SMALL, "choice": "likeliest"}), SAMPLED, "drafter.choice", N),
+    (("transformers",), _drafted({**EARLY, "choice": "likeliest"}), SAMPLED, "drafter.choice", N),
     (("transformers",), _drafted(LOOKUP), {"batch": 4}, "runtime.batch", N),
     (("transformers",), _drafted(EARLY, length="confidence"), SAMPLED, "length.least", U),
     (("transformers",), _drafted(EARLY, length={"is": "adaptive", "grow": 4}), {}, "length", N),

@@ -23,7 +23,8 @@ from paretoken.search.answers import answer
 from paretoken.search.loop import Plan, search
 from paretoken.search.measuring import Reuse
 from paretoken.search.progress import Progress
-from paretoken.search.report.results import by_id, judge, read
+from paretoken.search.report.choice import by_id
+from paretoken.search.report.results import judge, read
 from paretoken.search.rungs import parse
 from paretoken.search.workers import Cluster
 from paretoken.spaces.errors import BadInput

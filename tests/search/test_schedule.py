@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from paretoken.cache.store import Store
-from paretoken.search.export.artefact import Artefact, make
-from paretoken.search.export.provenance import Chosen
-from paretoken.search.export.refusal import Code, Refused
-from paretoken.search.export.schedule import Row, Schedule, measured, schedule
+from paretoken.search.exporting.artefact import Artefact, make
+from paretoken.search.exporting.provenance import Chosen
+from paretoken.search.exporting.refusal import Code, Refused
+from paretoken.search.exporting.schedule import Row, Schedule, measured, schedule
 from paretoken.spaces.errors import BadInput
 from paretoken.spaces.objectives import Objective
 from paretoken.spaces.plugins import KINDS

@@ -12,10 +12,10 @@ import torch
 
 from paretoken.evaluators.readers.training_arguments import read
 from paretoken.evaluators.training.curves import rates
-from paretoken.search.export.artefact import Artefact, check, make
-from paretoken.search.export.provenance import Chosen
-from paretoken.search.export.refusal import Code, Refused
-from paretoken.search.export.schemas import breaches, load
+from paretoken.search.exporting.artefact import Artefact, check, make
+from paretoken.search.exporting.provenance import Chosen
+from paretoken.search.exporting.refusal import Code, Refused
+from paretoken.search.exporting.schemas import breaches, load
 from paretoken.spaces.candidate import from_tree, to_tree
 from paretoken.spaces.errors import BadInput
 from paretoken.spaces.objectives import Objective

@@ -28,15 +28,20 @@ class Fashion:
     def open(
         self,
         *,
+        metrics: str | None = None,
         device: str | None = None,
         samples: int = 500,
         batch: int | None = None,
         **unknown: Any,
     ) -> Any:
-        """samples: images for each quality measurement. batch: at which speed is measured."""
+        """samples: images for each quality measurement. batch: at which speed is measured.
+
+        metrics: names of plug-ins, with commas, that are measured too.
+        """
         # Imported here: listing workloads and training the model need none of it.
         from paretoken.evaluators.environment import device_named
         from paretoken.evaluators.image_workload import ImageWorkload
+        from paretoken.evaluators.metrics.by_sample import load_metrics
         from paretoken.evaluators.metrics.extractors import load_extractor
         from paretoken.evaluators.metrics.reference import Reference
         from paretoken.evaluators.metrics.spread import Calibration
@@ -44,8 +49,8 @@ class Fashion:
 
         if unknown:
             raise BadInput(
-                f"workload fashion has no option {', '.join(sorted(unknown))}: it knows device, "
-                "samples and batch."
+                f"workload fashion has no option {', '.join(sorted(unknown))}: it knows metrics, "
+                "device, samples and batch."
             )
         chosen = device_named(device)
         return ImageWorkload(
@@ -57,6 +62,7 @@ class Fashion:
             extractor=load_extractor("lite0", device=chosen),
             reference=Reference.load(REFERENCE),
             calibration=Calibration.load(CALIBRATION),
+            metrics=load_metrics(metrics, self.modality),
         )
 
 

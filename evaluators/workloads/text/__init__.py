@@ -22,7 +22,7 @@ HEAD = _HERE / "head.safetensors"
 
 # By default: prompts judged and tokens of an answer, on a CPU and on a GPU.
 _SIZES = {"cpu": (12, 32), "cuda": (60, 128)}
-_OPTIONS = "model, draft, head, prompts, corpus, tokens, device, samples and batch"
+_OPTIONS = "model, draft, head, prompts, corpus, tokens, metrics, device, samples and batch"
 
 
 class Text:
@@ -43,6 +43,7 @@ class Text:
         prompts: str | None = None,
         corpus: str | None = None,
         tokens: int | None = None,
+        metrics: str | None = None,
         device: str | None = None,
         samples: int | None = None,
         batch: int | None = None,
@@ -51,13 +52,16 @@ class Text:
         """model, draft: folders or names as Hugging Face's, or .gguf files. prompts: a JSONL file.
 
         head: a file that `train_head` wrote for the model. corpus: a text file that drafts are
-        looked up in. tokens: of an answer at most. samples: prompts that quality is judged on, the
-        kinds in turn. batch: at which speed is measured.
+        looked up in. tokens: of an answer at most. metrics: names of plug-ins that are measured
+        too, with commas. samples: prompts that quality is judged on, the kinds in turn. batch:
+        at which speed is measured.
         """
         # Imported here: listing workloads needs none of it.
         from paretoken.evaluators.language_opening import check_options, open_language
+        from paretoken.evaluators.metrics.by_sample import load_metrics
 
         check_options("text", unknown, _OPTIONS)
+        measured = load_metrics(metrics, self.modality)
         opened = open_language(
             model=model, prompts=Path(prompts).expanduser() if prompts else PROMPTS, tokens=tokens,
             device=device, samples=samples, usual=_SIZES,
@@ -74,7 +78,7 @@ class Text:
         return TextWorkload(
             opened.model, opened.tokenizer, opened.prompts, device=opened.device,
             tokens=opened.tokens, batch=batch, draft=second, head=trained,
-            corpus=Path(corpus).expanduser() if corpus else CORPUS,
+            corpus=Path(corpus).expanduser() if corpus else CORPUS, metrics=measured,
         )  # fmt: skip
 
 

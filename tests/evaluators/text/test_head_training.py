@@ -22,7 +22,7 @@ from paretoken.evaluators.models.text_target import TextTarget
 from paretoken.evaluators.resumable import OutOfTime, Run
 from paretoken.evaluators.text_prompts import in_turn, read_prompts
 from paretoken.evaluators.workloads.text import CORPUS, PROMPTS, train_head
-from paretoken.evaluators.workloads.text.head_training import Lines, foretold
+from paretoken.evaluators.workloads.text.head_step import Lines, foretold
 from paretoken.evaluators.workloads.text.seed_prompts import seed_prompts
 from paretoken.spaces.candidate import from_tree
 

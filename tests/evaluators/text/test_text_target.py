@@ -69,8 +69,6 @@ def test_an_older_transformers_is_told_for_models_that_it_cannot_roll_back(
     tiny: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tiny("mistral")
-    monkeypatch.setattr(
-        "paretoken.evaluators.models.cropped_caches.DynamicCache", lambda config: object()
-    )
-    with pytest.raises(MeasurementFailed, match=r"unsupported: before transformers 5\.23.*upgrade"):
+    monkeypatch.setattr("paretoken.evaluators.models.cropped_caches.ROLLS_BACK", False)
+    with pytest.raises(MeasurementFailed, match=r"unsupported: before transformers 5\.18.*upgrade"):
         target.allocate(1, False)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from paretoken.cache.fingerprint import fingerprint
+from paretoken.cache.fingerprint import fingerprint, quality_key
 from paretoken.search.cli.main import main
 from paretoken.spaces.candidate import from_tree
 from paretoken.spaces.errors import BadInput, MeasurementFailed
@@ -38,11 +38,12 @@ def test_a_search_finds_a_front_and_the_rest_of_the_commands_know_text(
     run(
         "search", "text", "--study", "words", "--space", "text-small", "--trials", "4",
         "--samples", "4", "--device", "cpu", "--observations", "1", *model,
+        "--option", "metrics=compression",
     )  # fmt: skip
     front = json.loads(run("front", "words", "--json"))["front"]
     names = set(front[0]["quantities"])
     assert {"tokens_per_s", "ttft_s", "tokens_per_forward", "peak_gib", "speedup"} <= names
-    assert {"nll", "agreement", "as_plain", "distinct_2", "repetition"} <= names
+    assert {"nll", "agreement", "as_plain", "distinct_2", "repetition", "compression"} <= names
     assert {"nll_chat", "nll_rewrite", "tokens_per_s_chat", "tokens_per_forward_rewrite"} <= names
     run("export", "words", "--where", "speedup > 0", "--to", "json", "--out", "tuned.json")
     assert json.loads(Path("tuned.json").read_text())["from"]["workload"] == "text"
@@ -51,6 +52,22 @@ def test_a_search_finds_a_front_and_the_rest_of_the_commands_know_text(
     assert [one["id"] for one in answers] == ["chat-0", "rewrite-0", "chat-1"]
     run("report", "words", "--out", "report.html")
     assert "Say chat 0." in Path("report.html").read_text()
+
+
+def test_a_quality_with_a_metric_is_not_one_without(saved: Path, prompts_file: Path) -> None:
+    """Else the store would answer with measurements that lack it."""
+    found = []
+    for metrics in (None, "compression"):
+        opened = KINDS["workloads"].load("text").open(
+            model=str(saved), prompts=str(prompts_file), samples=2, tokens=6, device="cpu",
+            metrics=metrics,
+        )  # fmt: skip
+        rows = opened.record()
+        behaviour = opened.behaviour(opened.plain(), rows)
+        law = fingerprint(behaviour, rows).quality[0]
+        found.append((law, quality_key(law, behaviour.conditions)))
+    (law, without), (same, with_one) = found
+    assert law == same and without != with_one
 
 
 def test_a_search_goes_on_after_drafts_that_a_rule_cannot_take(searched: Any) -> None:

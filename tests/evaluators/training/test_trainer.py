@@ -191,6 +191,22 @@ def test_a_branch_point_where_a_run_was_stopped_is_kept_for_good(trainer: Traine
     assert trainer.artefacts.files(key) == {"weights", "optimizer"}
 
 
+def test_an_end_where_a_longer_run_was_stopped_is_kept_for_good(trainer: Trainer) -> None:
+    (longer,) = ways("constant", stages=(40,), warm_up=0.0)
+    (shorter,) = ways("constant", stages=(20,), warm_up=0.0)
+
+    def stopping(step: int, of: int) -> None:
+        if step == 20:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        trainer.train(longer, 0, False, stopping)
+    end = trainer.train(shorter, 0, False, quiet)
+    assert trainer.counts.trained > 20  # what may go at any time is no end
+    trainer.train(longer, 0, False, quiet)
+    assert trainer.artefacts.files(end) == {"weights"}
+
+
 def test_a_damaged_checkpoint_is_trained_again(trainer: Trainer) -> None:
     keys = run(trainer, ways("infinite"))
     good = weights(trainer.artefacts, keys[1])

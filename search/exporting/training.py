@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from paretoken.evaluators.training.curves import Phase, length, rates
-from paretoken.search.export.asked import Asked
+from paretoken.search.exporting.asked import Asked
 from paretoken.spaces.errors import BadInput
 
 

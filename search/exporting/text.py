@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from paretoken.search.export.asked import Asked
-from paretoken.search.export.refusal import Code
+from paretoken.search.exporting.asked import Asked
+from paretoken.search.exporting.refusal import Code
 
 # Drafters whose drafts are certain of themselves: they have no law but one token.
 _LOOKED_UP = ("aggressive", "prompt_lookup", "trigram")
@@ -71,9 +71,23 @@ def check_first(asked: Asked, engine: str) -> None:
         )  # fmt: skip
 
 
+def drawn(asked: Asked) -> bool:
+    """Whether a model's drafts are drawn from its law; greedily they are the likeliest anyway."""
+    return not asked.greedy and bool(asked.knob("drafter.choice") == "drawn")
+
+
+def check_drawn(asked: Asked, engine: str) -> None:
+    """Refuse the likeliest drafts under sampling, of engines that draw them."""
+    if not asked.greedy and not drawn(asked):
+        asked.refuse(
+            Code.NOT_EXPRESSIBLE, "drafter.choice", f"{engine} draws drafts from the draft's law",
+            "take a candidate with choice == \"drawn\"",
+        )  # fmt: skip
+
+
 def check_greedy_drafts(asked: Asked, engine: str) -> None:
     """Doubt a second model under sampling, of engines that take its likeliest token as draft."""
-    if not asked.greedy:
+    if drawn(asked):
         asked.doubt(
             "sampling.temperature",
             f"{engine} drafts the likeliest token, while drafts here were drawn from the draft "

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from paretoken.search.export.asked import Asked
-from paretoken.search.export.refusal import Code
+from paretoken.search.exporting.asked import Asked
+from paretoken.search.exporting.refusal import Code
 
 PRECISIONS = {"float32": "none", "bfloat16": "bf16"}
 # Ours -> theirs. What is drawn from the left law there is its likeliest token here.

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-from paretoken.search.export.refusal import Code, Finding
+from paretoken.search.exporting.refusal import Code, Finding
 
 
 def load(package: str, name: str) -> dict[str, Any]:

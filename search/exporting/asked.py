@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from paretoken.search.export.refusal import Code, Finding
+from paretoken.search.exporting.refusal import Code, Finding
 from paretoken.spaces.errors import BadInput
 from paretoken.spaces.records import StudyInfo, Trial
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from paretoken.search.export import provenance, schemas, syntax
-from paretoken.search.export.asked import Asked
-from paretoken.search.export.provenance import Chosen
-from paretoken.search.export.refusal import Code, Finding, Refused
-from paretoken.search.export.schedule import Schedule
 from paretoken.search.exporters import Documents, Exporter
+from paretoken.search.exporting import provenance, schemas, syntax
+from paretoken.search.exporting.asked import Asked
+from paretoken.search.exporting.provenance import Chosen
+from paretoken.search.exporting.refusal import Code, Finding, Refused
+from paretoken.search.exporting.schedule import Schedule
 from paretoken.spaces.plugins import KINDS
 
 SIDECAR = "paretoken_export.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from paretoken.search.export.refusal import Refused
+from paretoken.search.exporting.refusal import Refused
 from paretoken.search.report.results import Results
 from paretoken.spaces.errors import BadInput
 from paretoken.spaces.objectives import Objective
