@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from paretoken.evaluators.subwords.packed import unpacked
+from paretoken.search.exporters import Documents, Engine, Exporter
 from paretoken.search.exporting.asked import Asked
 from paretoken.search.exporting.refusal import Code, Finding
-from paretoken.search.exporters import Documents, Engine, Exporter
 from paretoken.spaces.errors import BadInput
 
 _FILE, _CONFIG = "tokenizer.json", "tokenizer_config.json"
