@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +70,7 @@ class SubwordWorkload:
     tokenizers are kept; models: where trained models are.
     """
 
-    objectives = (ENCODE, TOKENS, BITS)
+    objectives = (ENCODE, BITS, TOKENS)
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class SubwordWorkload:
         return Behaviour(
             context=self.context(),
             target=(),
-            drafting={"split": known.split.digest},
+            drafting={"split": known.split.digest, "budget": float(candidate.budget)},
             rule=(),
             lossless=False,
             evidence={"lossless": "no", "restored_bytes": sum(half.bytes for half in halves)},
@@ -133,7 +133,9 @@ class SubwordWorkload:
         """Train the small model so often; what was trained alike before is not trained again."""
         begun = time.perf_counter()
         known = self._known(candidate)
-        language = Language(known.split, self._sizes, self._models, self._device)
+        budget = float(candidate.budget) * self._sizes.budget
+        sizes = replace(self._sizes, budget=budget)
+        language = Language(known.split, sizes, self._models, self._device)
         keys = []
         for nth in range(samples):
 
@@ -144,13 +146,13 @@ class SubwordWorkload:
             keys.append(language.train(seed + nth, say))
         words = [np.frombuffer(bytes.fromhex(key), dtype="<i8") for key in keys]
         seconds = time.perf_counter() - begun
-        payload = (known.split, language, keys, seed)
+        payload = (known.split, language, keys, seed, budget)
         return Sampled(np.stack(words).astype(np.int64), (), seconds, payload)
 
     def judge(self, sampled: Sampled, report: Report) -> Observed:
         """Bits a byte over seeds, and what is counted."""
         begun = time.perf_counter()
-        split, language, keys, seed = sampled.payload
+        split, language, keys, seed, budget = sampled.payload
         bits = []
         for nth, key in enumerate(keys):
             report(f"judging model {nth + 1} of {len(keys)}", 0.95 + 0.05 * nth / len(keys))
@@ -159,7 +161,7 @@ class SubwordWorkload:
             raise MeasurementFailed("nan", "bits a byte are no number: training diverged")
         mean, error = mean_and_error(bits)
         of = split.held_out
-        comparable = f"{len(keys)} models of {self._sizes.budget / 1e9:g} GFLOPs each"
+        comparable = f"{len(keys)} models of {budget / 1e9:g} GFLOPs each"
         model = {
             "spread_from": "standard error over seeds",
             "steps": language.steps,

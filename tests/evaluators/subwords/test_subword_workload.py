@@ -87,6 +87,19 @@ def test_bits_are_those_of_each_seed(workload: SubwordWorkload) -> None:
     assert workload.judge(third, quiet).detail["spared_steps"] > 0
 
 
+def test_a_share_of_the_budget_is_another_behaviour_of_fewer_steps(
+    workload: SubwordWorkload,
+) -> None:
+    half = candidate().clone(override={"budget": 0.5})
+    assert law(workload, half).quality != law(workload, candidate()).quality
+    counted = []
+    for one in (candidate(), half):
+        observed = workload.judge(workload.sample(one, 2, 0, quiet), quiet)
+        (bits,) = (q for q in observed.quantities if q.name == "bits_per_byte")
+        counted.append((bits.detail["steps"], bits.comparable))
+    assert counted[1][0] == counted[0][0] // 2 and counted[0][1] != counted[1][1]
+
+
 def test_equal_tokens_train_one_model(workload: SubwordWorkload) -> None:
     first = workload.sample(candidate(), 2, 0, quiet)
     same = workload.sample(candidate(normaliser="nfc"), 2, 0, quiet)
