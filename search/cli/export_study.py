@@ -50,9 +50,10 @@ def run(
 
     if out.exists() and not force:
         raise BadInput(f"{out} exists already: choose another --out, or overwrite with --force.")
+    shown = console(error=True)
     with (
         OpenStore.open(store, create=False) as opened,
-        Progress(console=console(error=True), transient=True) as progress,
+        Progress(console=shown, transient=True, disable=not shown.is_terminal) as progress,
     ):
         results = read(opened, study, objectives, device=device)
         bar = progress.add_task("writing", total=None)

@@ -125,6 +125,8 @@ def write(path: Path, data: bytes, *, force: bool = True) -> None:
     """Write a whole file or nothing; raises BadInput where one exists already or none can be."""
     if path.exists() and not force:
         raise BadInput(f"{path} exists already: choose another --out, or overwrite with --force.")
+    if not path.parent.is_dir():
+        raise BadInput(f"cannot write {path}: there is no folder {path.parent}; make it first.")
     beside = path.with_name(f".{path.name}.partial")
     try:
         beside.write_bytes(data)

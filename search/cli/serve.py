@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import socket
 import sys
@@ -113,8 +114,11 @@ def _listening(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
     except OSError as error:
+        # Of a name that is not known the number is no errno; of the rest Python says too much.
+        known = error.errno is not None and not isinstance(error, socket.gaierror)
+        told = os.strerror(error.errno) if known else error.strerror or error
         raise BadInput(
-            f"cannot listen on {host} port {port}: {error.strerror or error}. Another program may "
+            f"cannot listen on {host} port {port}: {told}. Another program may "
             "be there: --port 0 takes a free one."
         ) from error
 

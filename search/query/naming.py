@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from paretoken.cache.condition import (
     Compare,
@@ -21,6 +21,7 @@ from paretoken.cache.settings_json import FLAG, NULL, NUMBER, TEXT, KnownSetting
 from paretoken.search.query.grammar import Comparison, Group, Name, Node
 from paretoken.search.query.tokens import Source
 
+_SHOWN = 20  # settings that an error names
 _CALLED = {NUMBER: "a number", TEXT: "text", FLAG: "true or false"}
 
 
@@ -71,8 +72,15 @@ class Names:
         listing = ", ".join(self.numbers) or "nothing measured yet"
         source.fail(
             name.column,
-            f"no quantity or setting is called {name.text!r}.{hint} Quantities: {listing}",
+            f"no quantity or setting is called {name.text!r}.{hint} Quantities: {listing}. "
+            f"Settings: {_some(paths)}",
         )
+
+
+def _some(paths: Iterable[str]) -> str:
+    """Settings by the last part of their paths, as many as a line takes."""
+    last = sorted({path.rpartition(".")[2] for path in paths})
+    return ", ".join(last[:_SHOWN]) + (", …" if len(last) > _SHOWN else "") or "none"
 
 
 def bind(source: Source, root: Node, names: Names) -> Condition:

@@ -53,6 +53,8 @@ class Filter:
 
     def note(self, count: int | None = None) -> str:
         """Who is compared."""
+        if count == 1:
+            return f"only one candidate has {self.said}: it is compared with no other"
         some = "only candidates" if count is None else f"only the {count:,} candidates"
         return f"{some} with {self.said} are compared, and with each other only"
 

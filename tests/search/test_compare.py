@@ -184,6 +184,16 @@ def test_export_finds_candidates_by_the_same_names(cli: Cli, url: str) -> None:
         assert ran.code == 2 and said in ran.err and "yet" not in ran.err, ran.err
 
 
+def test_errors_say_the_way_out(cli: Cli, url: str) -> None:
+    ran = cli("front", "demo", "--where", "widdow > 8")
+    assert ran.code == 2 and "Settings: " in ran.err and "window" in ran.err
+    ran = cli("front", "demo", "--out", "nowhere/front.csv")
+    assert ran.code == 2 and "there is no folder nowhere" in ran.err
+    assert "only one candidate has 'fid>=100'" in cli("front", "demo", "--where", "fid>=100").out
+    ran = cli("export-study", "demo", "--out", "optuna.db")
+    assert ran.code == 0 and not ran.err and ran.out.startswith("wrote optuna.db")
+
+
 def test_the_command_prints_both_sides_and_what_differs(cli: Cli, url: str) -> None:
     ran = cli("compare", "demo", "0", "3")
     assert ran.code == 0 and "A = #0" in ran.out and "B = #3" in ran.out

@@ -170,6 +170,7 @@ def test_unknown_studies_and_taken_ports_are_told_at_once(cli: Cli, url: str) ->
     with socket.create_server(("127.0.0.1", 0)) as taken:
         ran = cli("serve", "demo", "--port", str(taken.getsockname()[1]))
     assert ran.code == 2 and "--port 0 takes a free one" in ran.err
+    assert ran.err.lower().count("already in use") == 1
 
 
 def test_control_c_ends_it_in_order(url: str) -> None:
