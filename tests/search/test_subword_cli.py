@@ -34,6 +34,8 @@ def test_four_families_on_the_text_that_comes_with_python(
     )  # fmt: skip
     assert ran.code == 0, ran.err
     trials = json.loads(cli("front", "cuts", "--all", "--json").out)["trials"]
+    told = cli("front", "cuts", "--all").out
+    assert "byte-level BPE of 1,024" in told and "plain decoding" not in told
     done = [trial for trial in trials if trial["state"] == "done"]
     assert len(trials) == 9 and len(done) == 5  # NFKC changes this text: three dots for an ellipsis
     assert {t["failure"]["reason"] for t in trials if t["state"] == "failed"} == {"lossy"}

@@ -156,4 +156,6 @@ def test_other_studies_have_no_tokenizer() -> None:
         export(Chosen(of.study, Trial(1, "0" * 32, of.trial.tree, (), "done", {}), ""))
     with pytest.raises(BadInput, match="no schedule"):
         make(KINDS["exporters"].load("torch_schedule"), of)
-    assert make(KINDS["exporters"].load("json"), of).sidecar["candidate"] == of.trial.tree
+    settings = make(KINDS["exporters"].load("json"), of)
+    assert settings.sidecar["candidate"] == of.trial.tree
+    assert settings.use.endswith("--to tokenizer-json")

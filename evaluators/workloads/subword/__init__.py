@@ -33,6 +33,7 @@ class SubwordTokenizers:
     """Tokenizers of one text."""
 
     modality = "training"
+    baseline = "byte-level BPE of 1,024"
 
     def space_for(self, options: Mapping[str, Any]) -> str:
         return "subword"
