@@ -34,6 +34,7 @@ def search(
     audit: float = 0.05,
     reuse: bool = True,
     confirm: bool = True,
+    race: int = 0,
     cluster: Cluster | None = None,
     watch: Watcher | None = None,
     **options: Any,
@@ -60,6 +61,7 @@ def search(
         confirm=confirm,
         rungs=tuple(rungs),
         cluster=cluster,
+        race=race,
     )
     opened = Store.open(store)
     try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 
 import paretoken.search as api
 from paretoken.cache.store import Store
+from paretoken.search.loop import Plan
 from paretoken.search.query.selecting import NothingMatches
 from paretoken.spaces.errors import BadInput, UnknownName, Unreadable
 
@@ -104,6 +107,11 @@ def test_a_search_is_the_one_of_the_command_line(
         assert len(found.trials()) > len(trials) and seen
     with pytest.raises(BadInput, match="already"):
         api.search("toy", "one", **asked)
+
+
+def test_python_can_ask_for_whatever_the_command_line_asks_a_search_for() -> None:
+    asked = {field.name for field in fields(Plan)} - {"options"}
+    assert asked <= set(inspect.signature(api.search).parameters)
 
 
 @pytest.mark.parametrize(
