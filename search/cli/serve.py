@@ -116,7 +116,7 @@ def _listening(host: str, port: int) -> socket.socket:
     except OSError as error:
         # Of a name that is not known the number is no errno; of the rest Python says too much.
         known = error.errno is not None and not isinstance(error, socket.gaierror)
-        told = os.strerror(error.errno) if known else error.strerror or error
+        told = os.strerror(error.errno or 0) if known else error.strerror or error
         raise BadInput(
             f"cannot listen on {host} port {port}: {told}. Another program may "
             "be there: --port 0 takes a free one."
