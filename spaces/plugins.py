@@ -86,6 +86,7 @@ COMPONENT_KINDS = (
     "samplings",
     "runtimes",
     "schedules",
+    "tokenizers",
 )
 
 KINDS: dict[str, Plugins] = {

@@ -75,7 +75,8 @@ def summary(tree: Mapping[str, Any]) -> str:
         name = str(node.get("is", "")).rpartition("/")[2]
         knobs = [f"{k}={v}" for k, v in node.items() if k != "is" and not isinstance(v, Mapping)]
         whole = not any(isinstance(v, Mapping) for v in node.values())  # made of no parts
-        told = ("drafters/", "verifiers/", "schedules/") + (("decoders/",) if whole else ())
+        told: tuple[str, ...] = ("drafters/", "verifiers/", "schedules/", "tokenizers/")
+        told += ("decoders/",) if whole else ()
         if name and (knobs or str(node["is"]).startswith(told)):
             parts.append(f"{name}({', '.join(knobs)})" if knobs else name)
         for key in ("drafter", "verifier", "residual", "length"):
@@ -85,7 +86,7 @@ def summary(tree: Mapping[str, Any]) -> str:
                     parts.append(str(node[key]["is"]).rpartition("/")[2] + " residual")
 
     visit({key: value for key, value in tree.items() if not isinstance(value, Mapping)})
-    for root in ("schedule", "decoder"):
+    for root in ("schedule", "tokenizer", "decoder"):
         visit(tree.get(root, {}))
     if isinstance(tree.get("sampling"), Mapping):
         visit(tree["sampling"])

@@ -115,8 +115,8 @@ def _listening(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         # Of a name that is not known the number is no errno; of the rest Python says too much.
-        number = None if isinstance(error, socket.gaierror) else error.errno
-        told = os.strerror(number) if number is not None else error.strerror or error
+        known = error.errno is not None and not isinstance(error, socket.gaierror)
+        told = os.strerror(error.errno or 0) if known else error.strerror or error
         raise BadInput(
             f"cannot listen on {host} port {port}: {told}. Another program may "
             "be there: --port 0 takes a free one."

@@ -20,9 +20,11 @@ class SettingsFile(Exporter):
         return {}
 
     def use(self, asked: Asked, documents: Documents) -> str:
-        if "schedule" in asked.trial.tree:  # it trains
-            study, short = shlex.quote(asked.study.name), asked.trial.candidate_id[:12]
-            return f"paretoken export {study} --candidate {short} --to torch-schedule"
+        trained = {"schedule": "torch-schedule", "tokenizer": "tokenizer-json"}
+        for part, target in trained.items():
+            if part in asked.trial.tree:
+                study, short = shlex.quote(asked.study.name), asked.trial.candidate_id[:12]
+                return f"paretoken export {study} --candidate {short} --to {target}"
         return "paretoken generate --settings FOLDER"
 
 
