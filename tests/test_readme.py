@@ -15,6 +15,7 @@ from paretoken.cache.digest import candidate_id
 from paretoken.search.cli.main import app
 from paretoken.spaces.candidate import from_tree, to_tree
 from paretoken.spaces.canonical import canonical
+from paretoken.spaces.plugins import KINDS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -47,6 +48,11 @@ def test_make_targets_and_scripts_of_the_readme_exist() -> None:
             assert re.search(rf"^{words[1]}:", makefile, flags=re.MULTILINE), words
         if words[0] == "python" and words[1].endswith(".py"):
             assert (ROOT / words[1]).is_file(), words
+
+
+def test_the_table_of_plug_ins_has_every_kind() -> None:
+    table = README.partition("| kinds | folder |")[2].partition("\n\n")[0]
+    assert {kind for kind in KINDS if f"`{kind}`" not in table} == set()
 
 
 def test_links_inside_the_repository_lead_somewhere() -> None:
