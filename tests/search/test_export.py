@@ -174,7 +174,10 @@ def test_unknown_engines_and_readers_are_told(cli: Cli, images: list[str]) -> No
     ran = cli("export", "i", "--to", "tensorrt")
     assert ran.code == 2 and "tensorrt_llm" in ran.err and "sglang" in ran.err
     ran = cli("export", "i", "--to", "sjd", "--check")
-    assert ran.code == 2 and "only tokenizer_json, training_arguments, transformers:" in ran.err
+    assert (
+        ran.code == 2
+        and "only sglang, tokenizer_json, training_arguments, transformers, vllm:" in ran.err
+    )
     ran = cli("export", "i", "--to", "sjd", "--by-batch")
     assert ran.code == 2 and "runtime.batch=" in ran.err
     assert not Path("tuned-sjd").exists()
