@@ -68,11 +68,6 @@ def merged(
     return Merged(merges, gains, dict(zip(state.names, state.n.tolist(), strict=True)))
 
 
-def log_likelihood(counts: Mapping[str, int]) -> float:
-    """The text's log-likelihood in nats under the frequencies of its pieces."""
-    return sum(_f(n) for n in counts.values()) - _f(sum(counts.values()))
-
-
 def viterbi_scores(words: Mapping[str, int], counts: Mapping[str, int]) -> dict[str, float]:
     """Scores of pieces for cutting words where they are most probable: counted, cut anew, counted.
 

@@ -68,6 +68,7 @@ class Continual:
         from paretoken.evaluators.continual_workload import ContinualWorkload
         from paretoken.evaluators.environment import device_named
         from paretoken.evaluators.training.artefacts import Artefacts
+        from paretoken.evaluators.training.sizes import sizes
         from paretoken.evaluators.training.trainer import Recipe
         from paretoken.evaluators.workloads.continual.fashion_classes import (
             DrawnClasses,
@@ -85,7 +86,7 @@ class Continual:
             "steps": steps, "each": each, "held_out": held_out, "dim": dim, "layers": layers,
             "batch": batch,
         }  # fmt: skip
-        size = _sizes(given, chosen.type, data)
+        size = sizes(_usual(chosen.type, data), given)
         folder = Path(artefacts).expanduser() if artefacts else cache_folder("artefacts")
         source: Any
         if data == "drawn":
@@ -115,21 +116,10 @@ class Continual:
         )  # fmt: skip
 
 
-def _sizes(given: Mapping[str, Any], device: str, data: str) -> dict[str, int]:
-    """What is given, and the usual sizes for the rest; raises BadValue."""
+def _usual(device: str, data: str) -> dict[str, int]:
     usual = dict(_SIZES[device])
     if data == "text":
         usual["each"] = min(usual["each"], _MOST_TEXT)
-    for name, value in given.items():
-        if value is None:
-            continue
-        step = 32 if name == "dim" else 1
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1 or value % step:
-            of = f", a multiple of {step}" if step > 1 else ""
-            raise BadValue(
-                f"--option {name} is a whole number from {step} on{of}; it cannot be {value!r}."
-            )
-        usual[name] = value
     return usual
 
 

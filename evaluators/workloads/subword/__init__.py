@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from paretoken.spaces.errors import BadInput, BadValue
+from paretoken.spaces.errors import BadInput
 
 _OPTIONS = (
     "corpus, compute (GFLOPs of training a model), context, dim, layers, batch, artefacts, device "
@@ -77,12 +77,13 @@ class SubwordTokenizers:
         from paretoken.evaluators.subwords.corpus import english, from_file
         from paretoken.evaluators.subwords.language import Sizes
         from paretoken.evaluators.training.artefacts import Artefacts
+        from paretoken.evaluators.training.sizes import sizes
 
         chosen = device_named(device)
         given = {
             "compute": compute, "context": context, "dim": dim, "layers": layers, "batch": batch
         }  # fmt: skip
-        size = _sizes(given, chosen.type)
+        size = sizes(_SIZES[chosen.type], given)
         folder = Path(artefacts).expanduser() if artefacts else cache_folder("artefacts")
         text = english() if corpus is None else from_file(Path(str(corpus)).expanduser())
         if chosen.type == "cuda":
@@ -96,22 +97,6 @@ class SubwordTokenizers:
             text, sizes, samples=samples, artefacts=Artefacts(folder, "tokenizers"),
             models=Artefacts(folder, "trained"), device=chosen,
         )  # fmt: skip
-
-
-def _sizes(given: Mapping[str, Any], device: str) -> dict[str, int]:
-    """What is given, and the usual sizes for the rest; raises BadValue."""
-    usual = dict(_SIZES[device])
-    for name, value in given.items():
-        if value is None:
-            continue
-        step = 32 if name == "dim" else 1
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1 or value % step:
-            of = f", a multiple of {step}" if step > 1 else ""
-            raise BadValue(
-                f"--option {name} is a whole number from {step} on{of}; it cannot be {value!r}."
-            )
-        usual[name] = value
-    return usual
 
 
 plugin = SubwordTokenizers()

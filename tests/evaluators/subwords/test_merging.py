@@ -9,7 +9,7 @@ from itertools import pairwise, product
 
 import pytest
 
-from paretoken.evaluators.subwords.merging import log_likelihood, merged, viterbi_scores
+from paretoken.evaluators.subwords.merging import merged, viterbi_scores
 from paretoken.evaluators.subwords.subword import by_merges, by_scores
 
 Cut = dict[str, list[str]]
@@ -41,6 +41,12 @@ def enumerable(seed: int) -> dict[str, int]:
     parts = ("ab", "cab", "dd", "ddc", "a", "bcd")
     every = ("".join(w) for n in range(1, 4) for w in product(parts, repeat=n))
     return {word: chance.randrange(1, 30) for word in every if chance.random() < 0.5}
+
+
+def log_likelihood(counts: dict[str, int]) -> float:
+    """The text's log-likelihood in nats under the frequencies of its pieces."""
+    size = sum(counts.values())
+    return math.fsum(n * math.log(n / size) for n in counts.values() if n)
 
 
 @pytest.mark.parametrize("seed", range(4))
