@@ -11,8 +11,9 @@ _FOR_QUARTILES = 8
 _QUARTILES_APART = 1.349  # standard deviations between the quartiles of a normal law
 
 # By how much, relatively, a speed differs from process to process beyond what either sees by
-# itself: the standard deviation over the 39 steadiest of 75 candidates, each timed in two processes
-# (two H200s, tests/benchmarks/several_gpus.py). Between processes on a CPU it was not measured.
+# itself: the standard deviation over the 39 steadiest of 75 proposals, each timed in two processes
+# (images on two H200s, tests/benchmarks/several_gpus.py). It was not measured for text, nor between
+# processes on a CPU.
 BETWEEN_PROCESSES = {"cuda": 0.0093, "cpu": 0.0}
 
 

@@ -68,7 +68,9 @@ def test_the_id_of_plain_decoding_is_the_one_that_is_shown() -> None:
 
 
 def test_the_python_of_the_readme_compiles() -> None:
-    for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL):
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert blocks
+    for block in blocks:
         compile(block, "README.md", "exec")
 
 

@@ -100,7 +100,7 @@ def nothing_fits(
     (trial,) = (t for t in store.trials(study, {0, near.number}) if t.number == near.number)
     _, misses = _shortfall(wanted, iter(near.gaps), trial, wanted=True)
     return NothingMatches(
-        f"none of the {size} finished trials meets {said}; the nearest is number "
+        f"none of the {size} finished candidates meets {said}; the nearest is number "
         f"{near.number}: {', '.join(misses)}."
     )
 

@@ -369,7 +369,7 @@ def test_the_nearest_trial_is_told_when_nothing_matches(asked: Store) -> None:
         with pytest.raises(NothingMatches) as caught:
             choice.best(asked, "s", choice.Wish(Filter(where)))
         said = str(caught.value)
-        assert "\n" not in said and said.startswith("none of the 3 finished trials meets")
+        assert "\n" not in said and said.startswith("none of the 3 finished candidates meets")
         return said
 
     said = told("fid <= 48 and speedup >= 2")
