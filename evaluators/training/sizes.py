@@ -10,7 +10,7 @@ from paretoken.spaces.errors import BadValue
 _STEPS = {"dim": 32}  # widths of heads, which a model's width is made of
 
 
-def sizes(usual: Mapping[str, int], given: Mapping[str, Any]) -> dict[str, int]:
+def sized(usual: Mapping[str, int], given: Mapping[str, Any]) -> dict[str, int]:
     """`usual` with what is given in its place; None is not given. Raises BadValue."""
     found = dict(usual)
     for name, value in given.items():

@@ -68,7 +68,7 @@ class Continual:
         from paretoken.evaluators.continual_workload import ContinualWorkload
         from paretoken.evaluators.environment import device_named
         from paretoken.evaluators.training.artefacts import Artefacts
-        from paretoken.evaluators.training.sizes import sizes
+        from paretoken.evaluators.training.sizes import sized
         from paretoken.evaluators.training.trainer import Recipe
         from paretoken.evaluators.workloads.continual.fashion_classes import (
             DrawnClasses,
@@ -86,7 +86,7 @@ class Continual:
             "steps": steps, "each": each, "held_out": held_out, "dim": dim, "layers": layers,
             "batch": batch,
         }  # fmt: skip
-        size = sizes(_usual(chosen.type, data), given)
+        size = sized(_usual(chosen.type, data), given)
         folder = Path(artefacts).expanduser() if artefacts else cache_folder("artefacts")
         source: Any
         if data == "drawn":

@@ -77,13 +77,13 @@ class SubwordTokenizers:
         from paretoken.evaluators.subwords.corpus import english, from_file
         from paretoken.evaluators.subwords.language import Sizes
         from paretoken.evaluators.training.artefacts import Artefacts
-        from paretoken.evaluators.training.sizes import sizes
+        from paretoken.evaluators.training.sizes import sized
 
         chosen = device_named(device)
         given = {
             "compute": compute, "context": context, "dim": dim, "layers": layers, "batch": batch
         }  # fmt: skip
-        size = sizes(_SIZES[chosen.type], given)
+        size = sized(_SIZES[chosen.type], given)
         folder = Path(artefacts).expanduser() if artefacts else cache_folder("artefacts")
         text = english() if corpus is None else from_file(Path(str(corpus)).expanduser())
         if chosen.type == "cuda":
