@@ -55,6 +55,7 @@ class Algorithm(ABC):
         self._asked = 0
         self._open: Counter[Numbers] = Counter()
         self._known: set[Numbers] = set()
+        self._met: Counter[tuple[str, float]] = Counter()  # choices, in all proposals
 
     def ask(self) -> Numbers | None:
         """The next proposal; None when every candidate has been proposed.
@@ -112,6 +113,13 @@ class Algorithm(ABC):
         """The random numbers of proposal n: the same in every process."""
         return Random(f"{self.seed}/{n}/{purpose}")
 
+    def beginning(self, n: int) -> Numbers:
+        """Proposal n of an algorithm that has nothing to learn from yet.
+
+        Together the first ones meet every component, and every value, as evenly as can be.
+        """
+        return self.new(self.decisions.spread(self._met, self.chance(n)), n)
+
     def new(self, numbers: Numbers, n: int) -> Numbers:
         """The numbers, or those at the end of a walk from them to some that were not proposed yet.
 
@@ -129,3 +137,4 @@ class Algorithm(ABC):
         self._asked += 1
         self._open[numbers] += 1
         self._known.add(numbers)
+        self._met.update(self.decisions.choices(numbers).items())

@@ -7,14 +7,15 @@ and decodes tens of candidates a second, so it is only asked for `dna` and `from
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from random import Random
 from typing import Any
 
 import pyglove as pg
 
-from paretoken.search.walk import Choose, Point, compiled
+from paretoken.search.point import Choose, Point
+from paretoken.search.walk import compiled
 from paretoken.spaces.errors import BadValue
 from paretoken.spaces.space import Space
 
@@ -43,6 +44,11 @@ class Decisions:
         """Number of candidates; infinite with a continuous float."""
         return self._root.count
 
+    @property
+    def width(self) -> int:
+        """Number of candidates that it takes to meet every component that they may have."""
+        return self._root.width
+
     @cached_property
     def conditional(self) -> bool:
         """Whether some decision exists only if another one is taken in a certain way."""
@@ -69,6 +75,14 @@ class Decisions:
     def random(self, rng: Random) -> Numbers:
         """A draw, decision by decision: every option of a decision is as likely as the others."""
         return tuple(self._root.draw(rng))
+
+    def spread(self, met: Mapping[tuple[str, float], int], rng: Random) -> Numbers:
+        """A draw that prefers, decision by decision, what was met least; met: see `Point`.
+
+        As many of them as the space is wide meet each of its components, which draws that know
+        nothing of each other do not: of eight drafters, twelve draws miss one in five.
+        """
+        return self.decide(lambda point: point.least_met(met, rng))
 
     def decide(self, choose: Choose) -> Numbers:
         """The numbers that come of asking `choose` at every live decision, in order.

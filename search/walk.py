@@ -8,46 +8,19 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from random import Random
 from typing import Any
 
+from paretoken.search.point import Choose, Point
 from paretoken.spaces.errors import BadValue
-
-
-@dataclass(frozen=True)
-class Point:
-    """One decision. name: PyGlove's id, with ":" for "/", which other tools cannot take.
-
-    size: number of options, and 0 for a continuous float between low and high.
-    ordered: whether the options are increasing numbers, so that near indices are near in meaning.
-    """
-
-    name: str
-    size: int = 0
-    low: float = 0.0
-    high: float = 0.0
-    log: bool = False
-    ordered: bool = False
-
-    def draw(self, rng: Random) -> float:
-        """A choice: uniform among the options, log-uniform on a log scale."""
-        if self.size:
-            return rng.randrange(self.size)
-        if self.log:
-            drawn = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
-            return min(max(drawn, self.low), self.high)
-        return rng.uniform(self.low, self.high)
-
-
-Choose = Callable[[Point], float]
 
 
 class Node:
     """A value without decisions; the others override what they need to."""
 
     count: float = 1
+    width = 1  # candidates that it takes to meet every component
     conditional = False
 
     def __init__(self, value: Any) -> None:
@@ -82,6 +55,7 @@ class _Fields(Node):
         self._tag, self._fields = tag, fields
         self._nodes = tuple(fields.values())
         self.count = math.prod(node.count for node in self._nodes)
+        self.width = max((node.width for node in self._nodes), default=1)
         self.conditional = any(node.conditional for node in self._nodes)
 
     def points(self) -> Iterator[Point]:
@@ -132,8 +106,11 @@ class _Choice(Node):
     """One of several nodes."""
 
     def __init__(self, name: str, options: list[Node], literals: list[Any]) -> None:
-        self._point = Point(name, len(options), ordered=_increasing(literals))
+        widths = tuple(option.width for option in options)
+        self._point = Point(name, len(options), ordered=_increasing(literals), widths=widths)
         self._options = options
+        if any(isinstance(option, _Fields) for option in options):
+            self.width = sum(widths)
         self.count = sum(option.count for option in options)
         self.conditional = any(True for option in options for _ in option.points())
 
@@ -143,7 +120,7 @@ class _Choice(Node):
             yield from option.points()
 
     def build(self, rest: Iterator[float]) -> Any:
-        return self._options[_index(self._point, next(rest))].build(rest)
+        return self._options[self._point.index(next(rest))].build(rest)
 
     def match(self, value: Any) -> list[float] | None:
         for index, option in enumerate(self._options):
@@ -158,12 +135,12 @@ class _Choice(Node):
         yield from self._options[index].draw(rng)
 
     def decide(self, choose: Choose) -> Iterator[float]:
-        index = _index(self._point, choose(self._point))
+        index = self._point.index(choose(self._point))
         yield index
         yield from self._options[index].decide(choose)
 
     def choices(self, rest: Iterator[float]) -> Iterator[tuple[str, float]]:
-        index = _index(self._point, next(rest))
+        index = self._point.index(next(rest))
         yield self._point.name, index
         yield from self._options[index].choices(rest)
 
@@ -189,7 +166,7 @@ class _Many(Node):
         yield from self._points
 
     def build(self, rest: Iterator[float]) -> Any:
-        indices = [_index(point, next(rest)) for point in self._points]
+        indices = [point.index(next(rest)) for point in self._points]
         if any(a >= b for a, b in itertools.pairwise(indices)):
             raise BadValue(f"{self._points[0].name}: {indices} are not increasing.")
         return [self._among[index] for index in indices]
@@ -211,13 +188,13 @@ class _Many(Node):
         last = -1
         for slot, point in enumerate(self._points):
             legal = self._legal(slot, last)
-            last = legal[_index(point, choose(point)) % len(legal)]
+            last = legal[point.index(choose(point)) % len(legal)]
             yield last
 
     def choices(self, rest: Iterator[float]) -> Iterator[tuple[str, float]]:
         last = -1
         for slot, point in enumerate(self._points):
-            index = _index(point, next(rest))
+            index = point.index(next(rest))
             yield point.name, index - self._legal(slot, last).start
             last = index
 
@@ -245,19 +222,19 @@ class _Float(Node):
         yield self._point
 
     def build(self, rest: Iterator[float]) -> Any:
-        return _real(self._point, next(rest))
+        return self._point.real(next(rest))
 
     def match(self, value: Any) -> list[float] | None:
-        return [value] if _is_in(self._point, value) else None
+        return [value] if self._point.has(value) else None
 
     def draw(self, rng: Random) -> Iterator[float]:
         yield self._point.draw(rng)
 
     def decide(self, choose: Choose) -> Iterator[float]:
-        yield _real(self._point, choose(self._point))
+        yield self._point.real(choose(self._point))
 
     def choices(self, rest: Iterator[float]) -> Iterator[tuple[str, float]]:
-        yield self._point.name, _real(self._point, next(rest))
+        yield self._point.name, self._point.real(next(rest))
 
 
 def compiled(node: Any, name: str) -> Node:
@@ -281,24 +258,6 @@ def compiled(node: Any, name: str) -> Node:
             }
             return _Fields(node.get("is"), fields)
     return Node(node)
-
-
-def _index(point: Point, number: float) -> int:
-    if not (0 <= number < point.size and number == int(number)):
-        raise BadValue(f"{point.name} is an index below {point.size}; it cannot be {number!r}.")
-    return int(number)
-
-
-def _real(point: Point, number: float) -> float:
-    if not _is_in(point, number):
-        limits = f"from {point.low} to {point.high}"
-        raise BadValue(f"{point.name} is a number {limits}; it cannot be {number!r}.")
-    return float(number)
-
-
-def _is_in(point: Point, value: Any) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and point.low <= value <= point.high
 
 
 def _same(one: Any, other: Any) -> bool:

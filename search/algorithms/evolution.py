@@ -78,8 +78,7 @@ class Evolution(Algorithm):
 
     def _beginning(self, spec: Any) -> Iterator[Any]:
         while True:
-            drawn = self.decisions.random(self.chance(self._n))
-            yield self._individual(self.new(drawn, self._n))
+            yield self._individual(self.beginning(self._n))
 
     def _mutate(self, parents: list[pg.DNA]) -> list[pg.DNA]:
         rng, every = self.chance(self._n), map(self._numbers, parents)

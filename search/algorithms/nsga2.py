@@ -7,7 +7,7 @@ takes effect when crossover puts it where it is live.
 Optuna's sampler looks through all trials of a study for every proposal, to find out which
 generation it belongs to and who its parents are. Here the generations are kept instead, so that a
 proposal costs the same at any number, and the sampler is asked beside any study; it proposes what
-it would propose in one.
+it would propose in one, but for the first generation, which is spread over the space.
 Source: Deb et al., "A fast and elitist multiobjective genetic algorithm: NSGA-II" (IEEE TEC 2002).
 """
 
@@ -52,7 +52,10 @@ class NSGA2(Algorithm):
 
     def propose(self, n: int) -> Numbers | None:
         trial = self._drawn(n)
-        numbers = self.new(self.decisions.decide(lambda point: trial.params[point.name]), n)
+        if trial.system_attrs[_GENERATION] == 0:
+            numbers = self.beginning(n)
+        else:
+            numbers = self.new(self.decisions.decide(lambda point: trial.params[point.name]), n)
         self._keep(trial, numbers)
         return numbers
 

@@ -22,6 +22,8 @@ from paretoken.search.algorithms._optuna import new_study, seed_of
 from paretoken.search.decisions import Decisions, Numbers, Point
 from paretoken.spaces.objectives import Objective
 
+_BEGINNING = 10  # proposals, at least, that there is too little to learn from
+
 
 class TPE(Algorithm):
     """Good for tens to a few hundred proposals; each costs more than the one before."""
@@ -30,10 +32,13 @@ class TPE(Algorithm):
         super().__init__(decisions, objectives, seed)
         self._study = new_study(len(self.objectives))
         self._trials: defaultdict[Numbers, deque[optuna.Trial]] = defaultdict(deque)
+        self._beginning = max(_BEGINNING, decisions.width)
 
     def propose(self, n: int) -> Numbers | None:
         trial = self._ask(self._sampler(seed_of(self, n)))
-        numbers = self.new(self._suggest(trial), n)
+        suggested = self._suggest(trial)
+        # Optuna draws at random for as long.
+        numbers = self.beginning(n) if n < self._beginning else self.new(suggested, n)
         self._settle(trial, numbers)
         return numbers
 
@@ -54,7 +59,12 @@ class TPE(Algorithm):
     def _sampler(self, seed: int) -> BaseSampler:
         with warnings.catch_warnings():  # that some of these options are experimental
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return TPESampler(multivariate=True, group=self.decisions.conditional, seed=seed)
+            return TPESampler(
+                n_startup_trials=self._beginning,
+                multivariate=True,
+                group=self.decisions.conditional,
+                seed=seed,
+            )
 
     def _ask(self, sampler: BaseSampler) -> optuna.Trial:
         self._study.sampler = sampler

@@ -28,7 +28,8 @@ from paretoken.spaces.component import Component, knob, part
 from paretoken.spaces.errors import BadInput, BadValue
 from paretoken.spaces.objectives import Objective
 from paretoken.spaces.plugins import KINDS
-from paretoken.spaces.space import Space
+from paretoken.spaces.presets.text_decoding import ALONE
+from paretoken.spaces.space import Space, load
 
 NAMES = KINDS["algorithms"].names()
 ONE = (Objective("cost", "", False, ""),)
@@ -344,13 +345,21 @@ class PlainOptuna:
             return trial.suggest_int(point.name, 0, point.size - 1)
         return trial.suggest_categorical(point.name, range(point.size))
 
+    def generation(self, trial: optuna.Trial) -> int:
+        trial.relative_params  # noqa: B018  # asking for them draws the genes of all
+        kept = self.study.get_trials(deepcopy=False)[trial.number].system_attrs
+        return next(int(value) for name, value in kept.items() if name.endswith("generation"))
+
     def ask(self, n: int) -> Numbers:
         decisions = self.algorithm.decisions
         seed = self.algorithm.chance(n).getrandbits(32)
         self.study.sampler = optuna.samplers.NSGAIISampler(population_size=12, seed=seed)
         trial = self.study.ask()
         genes = {point.name: self._genes(trial, point) for point in decisions.points}
-        numbers = self.algorithm.new(decisions.decide(lambda point: genes[point.name]), n)
+        if self.generation(trial) == 0:  # the first generation is spread over the space
+            numbers = self.algorithm.beginning(n)
+        else:
+            numbers = self.algorithm.new(decisions.decide(lambda point: genes[point.name]), n)
         wanted = trial.params | decisions.choices(numbers)
         if wanted != trial.params:  # a repeat; or several answers stand for one list of a `manyof`
             self.study.tell(trial, state=TrialState.FAIL)
@@ -390,6 +399,29 @@ def test_nsga2_proposes_what_optuna_proposes(
         for told in reversed(answers):  # the last one proposed ends first
             algorithm.tell(told.numbers, told.losses, told.reason)
             plain.tell(told)
+
+
+@pytest.mark.parametrize("name", ["evolution", "nsga2", "tpe"])
+def test_the_first_proposals_meet_every_component(name: str) -> None:
+    """As many as the space is wide, with whatever seed.
+
+    Of twelve draws that know nothing of each other a third miss the draft head.
+    """
+    decisions = Decisions(load("text-with-head").fix("shortened.depth", "by_position"))
+    assert decisions.width == len(ALONE) + 1 + 2  # two drafters of a shortened model
+    for seed in range(10):
+        algorithm = KINDS["algorithms"].load(name)(decisions, TWO, seed)
+        trees = []
+        for _ in range(decisions.width):
+            numbers = algorithm.ask()
+            assert numbers is not None
+            trees.append(decisions.tree(numbers)["decoder"])
+        speculative = [tree for tree in trees if tree["is"] == "decoders/speculative"]
+        met = {tree["drafter"]["is"] for tree in speculative}
+        assert met == {f"drafters/{one}" for one in (*ALONE, "head")}, seed
+        assert {tree["verifier"]["is"] for tree in speculative} == {
+            f"verifiers/{one}" for one in ("exact", "tree", "typical", "top_beta", "lenient")
+        }
 
 
 def test_a_grid_meets_every_candidate_once_and_then_stops() -> None:
