@@ -13,7 +13,9 @@ from paretoken.search.query.tokens import Source, Token, tokens
 _DEEPEST = 50  # levels of parentheses and `not`: far beyond need, far below Python's own limit
 _MOST = 200  # comparisons: SQLite takes expressions of up to 1,000 levels
 
-_HABITS = {"&&": "and", "&": "and", "||": "or", "|": "or", "!": "not", "<>": "!="}
+_HABITS = {
+    "&&": "and", "&": "and", "||": "or", "|": "or", "!": "not", "<>": "!=", "=<": "<=", "=>": ">=",
+}  # fmt: skip
 _WORDS: dict[str, Value] = {
     "true": True, "false": False, "null": None, "none": None, "missing": MISSING,
 }  # fmt: skip

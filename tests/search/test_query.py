@@ -202,6 +202,8 @@ def test_what_was_not_measured_never_makes_a_match(
         ("exact < true", 7, "cannot order true or false against true or false"),
         ("never == 1", 1, "no quantity or setting is called 'never'"),  # of a pending trial
         ("fid <> 60", 5, "write '!=' instead of '<>'"),
+        ("fid =< 60", 5, "write '<=' instead of '=<'"),
+        ("fid => 60", 5, "write '>=' instead of '=>'"),
         ("fid < 60 && speedup > 2", 10, "write 'and' instead of '&&'"),
         ("fid < 60 || speedup > 2", 10, "write 'or' instead of '||'"),
         ("!(fid < 60)", 1, "write 'not' instead of '!'"),
