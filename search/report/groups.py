@@ -51,23 +51,27 @@ def batch(trial: Trial) -> int | None:
 
 
 def without_loss(results: Results) -> Trial | None:
-    """The fastest candidate that is no worse than plain decoding in any other objective, by value.
+    """The fastest candidate that is no worse than plain decoding in any objective, by value.
 
-    Only those measured under plain decoding's conditions count: of its batch size, say.
-    None where plain decoding was not measured, or nothing is faster than it.
+    Among equally fast ones the best in the next objective, and so on. Only those measured under
+    plain decoding's conditions count: of its batch size, say. None where plain decoding was not
+    measured, or nothing is better than it in anything without being worse in something.
     """
     plain = next((trial for trial in results.done if trial.number == 0), None)
     if plain is None:
         return None
-    speed, *others = results.objectives
+
+    def losses(trial: Trial) -> tuple[float, ...]:
+        return tuple(loss(trial, objective) for objective in results.objectives)
+
     having = [
         trial
         for trial in results.done
         if _conditions(trial, results) == _conditions(plain, results)
-        and all(loss(trial, objective) <= loss(plain, objective) for objective in others)
+        and all(a <= b for a, b in zip(losses(trial), losses(plain), strict=True))
     ]
-    fastest = min(having, key=lambda trial: (loss(trial, speed), trial.number))
-    return fastest if loss(fastest, speed) < loss(plain, speed) else None
+    fastest = min(having, key=lambda trial: (*losses(trial), trial.number))
+    return fastest if losses(fastest) != losses(plain) else None
 
 
 def _conditions(trial: Trial, results: Results) -> list[str]:

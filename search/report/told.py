@@ -83,18 +83,21 @@ def _cards(view: View, line_of: Mapping[int, str]) -> list[dict[str, str]]:
     cards = []
     if results.front:
         best = view.best
+        sped = any("speedup" in trial.quantities for trial in results.done)
+        lossless = "no loss of quality" if sped else "nothing lost elsewhere"
         cards.append(
-            _winner("no loss of quality", best, results, line_of)
+            _winner(lossless, best, results, line_of)
             if best is not None
             else {
-                "title": "no loss of quality",
+                "title": lossless,
                 "value": "none",
                 "about": f"nothing better was found that is as good as {results.info.baseline}",
             }
         )
         fastest = results.fastest_first(results.front)[0]
         if fastest is not best and fastest.number != 0:
-            cards.append(_winner("fastest on the front", fastest, results, line_of))
+            leads = "fastest" if sped else f"best {heading(results.objectives[0].name)}"
+            cards.append(_winner(f"{leads} on the front", fastest, results, line_of))
     others = [f"{len(results.failed)} failed"] if results.failed else []
     others += [f"{len(results.stopped)} stopped early"] if results.stopped else []
     others += [f"{view.pending} unfinished"] if view.pending else []
