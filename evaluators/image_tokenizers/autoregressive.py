@@ -153,9 +153,7 @@ class Model:
             )  # fmt: skip
         return torch.cat(found)
 
-    def _batch(
-        self, classes: Tensor, uniform: Tensor, say: Callable[[float], None]
-    ) -> Tensor:
+    def _batch(self, classes: Tensor, uniform: Tensor, say: Callable[[float], None]) -> Tensor:
         assert self._model is not None
         model, layout = self._model, self._layout
         rows, kept = uniform.shape

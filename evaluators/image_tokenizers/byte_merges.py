@@ -71,7 +71,8 @@ def _library() -> Any:
         import tokenizers
     except ModuleNotFoundError as error:
         raise MeasurementFailed(
-            "unsupported", "merges of bytes need tokenizers, which is not installed: pip install "
+            "unsupported",
+            "merges of bytes need tokenizers, which is not installed: pip install "
             "'paretoken[tokenizers]', or take a vocabulary of 256.",
         ) from error
     return tokenizers

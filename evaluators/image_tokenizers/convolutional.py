@@ -83,13 +83,17 @@ class Autoencoder(Learner):
 
     def vectors(self, images: Tensor) -> Tensor:
         """float32 [B, grid * grid, inputs] of images [B, 1, 32, 32] in [-1, 1]."""
-        return self.encoder(images).flatten(2).mT.float()
+        out: Tensor = self.encoder(images).flatten(2).mT.float()
+        return out
 
     def pictures(self, vectors: Tensor) -> Tensor:
         """float32 [B, 1, 32, 32], about [-1, 1], of [B, grid * grid, outputs]."""
-        field = vectors.mT.unflatten(2, (self.grid, self.grid))
-        out: Tensor = self.decoder(field).float()
+        out: Tensor = self.decoder(self.field(vectors)).float()
         return out
+
+    def field(self, vectors: Tensor) -> Tensor:
+        """[B, numbers, grid, grid] of vectors [B, grid * grid, numbers]."""
+        return vectors.mT.reshape(len(vectors), -1, self.grid, self.grid)
 
 
 def full_precision(device: torch.device) -> torch.autocast:

@@ -7,7 +7,6 @@ What is trained belongs to a key of the settings that training depends on. Knobs
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -58,7 +57,7 @@ class ImageTokenizer(Component):
     # Knobs that change neither an image nor how many bits its tokens take where nobody models them.
     modelling = cast("tuple[str, ...]", ())
 
-    def trained(self) -> Mapping[str, Any]:
+    def trained(self) -> dict[str, Any]:
         """The settings that training depends on, as plain JSON."""
         tree = to_tree(self)
         return {name: value for name, value in tree.items() if name not in self.decoding}

@@ -50,14 +50,15 @@ class Flow(RegisterLearner):
         nn.init.zeros_(self.velocity_of.bias)
 
     def velocity(self, x: Tensor, t: Tensor, registers: Tensor) -> Tensor:
-        """float32 patches [B, 64, 16] of x, likewise, at times t [B], seeing registers [B, K, D]."""
+        """float32, like x [B, 64, 16], patches at times t [B]; registers: [B, K, D]."""
         turns = torch.arange(_FREQUENCIES, device=x.device) / _FREQUENCIES
         angle = 1000.0 * t.unsqueeze(1) * torch.exp(-math.log(10_000.0) * turns)
         condition = self.time(torch.cat([angle.cos(), angle.sin()], 1))
         h = torch.cat([self.noisy(x) + self.where, registers], 1)
         for layer in self.steps:
             h = layer(h, None, condition)
-        return self.velocity_of(self.last(h[:, :PLACES])).float()
+        out: Tensor = self.velocity_of(self.last(h[:, :PLACES])).float()
+        return out
 
     def hidden(self, rows: int) -> Tensor:
         """[rows, K, D]: what stands for registers that nothing is known of."""
@@ -74,7 +75,8 @@ class Flow(RegisterLearner):
         noise = torch.randn_like(target)
         t = torch.randn(rows, device=device).sigmoid()
         mixed = t.view(-1, 1, 1) * noise + (1 - t).view(-1, 1, 1) * target
-        return functional.mse_loss(self.velocity(mixed, t, registers), noise - target)
+        loss: Tensor = functional.mse_loss(self.velocity(mixed, t, registers), noise - target)
+        return loss
 
     def drawn(
         self, codes: Tensor, noise: Tensor, steps: int, guidance: float, normalised: bool

@@ -66,8 +66,7 @@ class LatentCoder(Coder):
         seen = self._latents(images)  # [n, places, C]
         self._middle = seen.mean((0, 1))
         self._scale = seen.std((0, 1)).clamp_min(1e-6)
-        field = seen.mT.unflatten(2, (learner.grid, learner.grid))
-        self.order = levels.order_of(rounding.order, field)
+        self.order = levels.order_of(rounding.order, learner.field(seen))
         self._table = levels.table(rounding.bits, rounding.clip, rounding.rule)
         grid, channels = learner.grid, seen.shape[-1]
         self.layout = Layout.channels(2**rounding.bits, channels, grid, grid)
@@ -90,12 +89,10 @@ class LatentCoder(Coder):
     @torch.inference_mode()
     def decode(self, ids: Tensor, seed: int) -> Decoded:
         values = levels.restored(ids, self._table, self._how.stretch)
-        values = values.unflatten(1, (-1, len(self.order)))
+        values = values.reshape(len(ids), -1, len(self.order))
         back = torch.tensor(self.order, device=ids.device).argsort()
         latents = values[..., back] * self._scale + self._middle
-        found = [
-            to_uint8(self._learner.pictures(part)) for part in torch.split(latents, _AT_ONCE)
-        ]
+        found = [to_uint8(self._learner.pictures(part)) for part in torch.split(latents, _AT_ONCE)]
         return Decoded(torch.cat(found), torch.zeros(len(ids), dtype=torch.bool))
 
     @torch.inference_mode()

@@ -52,7 +52,8 @@ def _means(borders: Tensor) -> Tensor:
     """Of a standard normal law within each pair of neighbouring borders."""
     density = torch.exp(-(borders**2) / 2) / math.sqrt(2 * math.pi)
     mass = torch.special.ndtr(borders).diff()
-    return -density.diff() / mass
+    found: Tensor = -density.diff() / mass
+    return found
 
 
 def nearest(values: Tensor, levels: Tensor, clip: float, stretch: float) -> Tensor:

@@ -91,7 +91,7 @@ def drawn(
 @torch.inference_mode()
 def _decoded(tokenizer: Any, tokens: Tensor, report: Report) -> Tensor:
     side = int(tokens.shape[1] ** 0.5)
-    images = []
+    images: list[Tensor] = []
     for part in torch.split(tokens.long(), _AT_ONCE):
         report("images from tokens that ship", len(images) * _AT_ONCE / len(tokens))
         images.append(to_uint8(tokenizer.decode(part, side, side)))

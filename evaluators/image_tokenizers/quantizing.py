@@ -84,7 +84,7 @@ class GridCoder(Coder):
 
     @torch.inference_mode()
     def decode(self, ids: Tensor, seed: int) -> Decoded:
-        read = ids[:, : self.kept].unflatten(1, (self._read, -1)).mT
+        read = ids[:, : self.kept].reshape(len(ids), self._read, -1).mT
         found = [
             to_uint8(self._learner.pictures(self._learner.codes(part)))
             for part in torch.split(read, _AT_ONCE)

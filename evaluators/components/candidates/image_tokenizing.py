@@ -1,4 +1,4 @@
-"""Image tokenizing: how images become tokens. What a workload that trains such tokenizers searches."""
+"""Image tokenizing: what a workload that trains tokenizers of images searches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JPEG: the bytes of a file with fixed settings, without its headers and tables. Nothing is trained.
+"""JPEG: the bytes of a file of fixed settings, without headers and tables. Nothing is trained.
 
 `vocabulary` above 256 merges pairs of bytes that are met often. A model may write a stream that is
 no JPEG: it counts as broken, and is grey.
@@ -33,7 +33,11 @@ class JPEG(ImageTokenizer):
         doc="Grey images have no colour; the others pay for an empty one, as colour images would.",
     )  # fmt: skip
     restart: int = knob(
-        0, low=0, high=16, grid=(0,), doc="Units of blocks between two places to begin anew; 0: none."
+        0,
+        low=0,
+        high=16,
+        grid=(0,),
+        doc="Units of blocks between two places to begin anew; 0: none.",
     )
     vocabulary: int = knob(
         256, low=256, high=4096, grid=(256, 320, 1024), log=True, doc="Entries; 256 is bytes."

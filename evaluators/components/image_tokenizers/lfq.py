@@ -16,7 +16,7 @@ from paretoken.spaces.component import knob
 
 # Of the entropy loss every vector is compared with every entry: so many numbers at once at most,
 # and of more a share of the vectors, drawn anew at every step, stands for all.
-_MOST = 1 << 25
+_MOST = 1 << 22
 
 
 class _Signs(Quantizing):
@@ -35,9 +35,7 @@ class LFQ(ImageTokenizer):
     grid: int = knob(8, among=(4, 8, 16), doc="Tokens along one side.")
     bits: int = knob(10, low=2, high=14, grid=(8, 10, 12), doc="Signs of a token.")
     spherical: bool = knob(False, doc="Whether vectors are put on the unit sphere.")
-    entropy: float = knob(
-        0.02, low=0.0, high=1.0, grid=(0.02,), doc="Weight of the entropy loss."
-    )
+    entropy: float = knob(0.02, low=0.0, high=1.0, grid=(0.02,), doc="Weight of the entropy loss.")
     diversity: float = knob(
         1.0, low=0.0, high=10.0, grid=(1.0,), doc="What use of all entries weighs in it."
     )

@@ -46,12 +46,13 @@ class _Scales(Autoencoder):
             threshold_ema_dead_code=DEAD * sizes.batch * places / codebook, rotation_trick=False,
         )  # fmt: skip
 
-    def risen(self, codes: Tensor) -> Tensor:
-        """The field [B, dim, side, side] that codes [B, dim, s, s] of one grid stand for."""
-        side = self.grid
-        if codes.shape[-1] != side:
-            codes = functional.interpolate(codes, size=(side, side), mode="bicubic")
-        return (1 - _SMOOTHED) * codes + _SMOOTHED * self.smooth(codes)
+    def risen(self, codes: Tensor, side: int) -> Tensor:
+        """The field [B, dim, grid, grid] that codes [B, side * side, dim] of one grid stand for."""
+        field = codes.mT.reshape(len(codes), -1, side, side)
+        if side != self.grid:
+            field = functional.interpolate(field, size=(self.grid, self.grid), mode="bicubic")
+        smoothed: Tensor = self.smooth(field)
+        return (1 - _SMOOTHED) * field + _SMOOTHED * smoothed
 
     def parted(self, field: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Tokens [B, s * s] of every grid, and the sum of fields after each of them.
@@ -70,7 +71,7 @@ class _Scales(Autoencoder):
                 self.quantizer.eval()
             _, ids, _ = self.quantizer(small)
             codes = self.quantizer.get_codes_from_indices(ids)
-            raised = self.risen(codes.mT.unflatten(2, (side, side)))
+            raised = self.risen(codes, side)
             total = total + raised
             rest = rest - raised.detach()
             tokens.append(ids)
@@ -86,7 +87,7 @@ class _Scales(Autoencoder):
         return torch.cat(small, 2).mT
 
     def loss(self, images: Tensor) -> Tensor:
-        field = self.vectors(images).mT.unflatten(2, (self.grid, self.grid))
+        field = self.field(self.vectors(images))
         with full_precision(images.device):
             _, sums = self.parted(field)
             # The smoothing learns from how near each sum comes, the encoder from how far it stays.
@@ -106,7 +107,7 @@ class _Scales(Autoencoder):
     def tokens(self, images: Tensor) -> Tensor:
         """int64 [B, T] of images in [-1, 1], grid after grid."""
         with full_precision(images.device):
-            field = self.vectors(images).mT.unflatten(2, (self.grid, self.grid))
+            field = self.field(self.vectors(images))
             return torch.cat(self.parted(field)[0], 1)
 
     def summed(self, ids: Tensor) -> Tensor:
@@ -116,7 +117,7 @@ class _Scales(Autoencoder):
             if place >= ids.shape[1]:
                 break
             codes = self.quantizer.get_codes_from_indices(ids[:, place : place + side * side])
-            total = total + self.risen(codes.mT.unflatten(2, (side, side)))
+            total = total + self.risen(codes, side)
             place += side * side
         return total
 

@@ -61,7 +61,7 @@ class OneDimensional(ImageTokenizer):
     levels: str = knob("8,5,5,5", among=LEVELS, grid=("8,5,5,5", "7,5,5,5,5"), doc="As of fsq.")
     draw: str = knob(
         "all", among=("all", *DRAWS), grid=("all", "uniform"),
-        doc="How many tokens training keeps: all, any number, a power of two, or rounded up to one.",
+        doc="How many tokens training keeps; but for all, as of flextok.",
     )  # fmt: skip
     kept: int = knob(
         64, low=1, high=64, grid=(4, 8, 16, 64),
