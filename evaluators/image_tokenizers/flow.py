@@ -118,4 +118,5 @@ def _across(direction: Tensor, known: Tensor) -> Tensor:
     """The part of each image's direction that is at right angles to what is known."""
     unit = functional.normalize(known.flatten(1), dim=1)
     along = (direction.flatten(1) * unit).sum(1, keepdim=True) * unit
-    return direction - along.view_as(direction)
+    rest: Tensor = direction - along.view_as(direction)
+    return rest

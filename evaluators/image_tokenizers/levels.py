@@ -30,7 +30,7 @@ def table(bits: int, clip: float, rule: str) -> Tensor:
     """float64 [2^bits] levels of a standard normal number, rising.
 
     conditional_mean: of the law in each cell of `edges`. midpoint: between the edges. lloyd_max:
-    the levels of least squared error. uniform: the middles of equal cells of [-clip, clip].
+    those of least squared error for a number that is clipped. uniform: the middles of equal cells of [-clip, clip].
     """
     cells = 2**bits
     if rule == "uniform":
@@ -41,10 +41,9 @@ def table(bits: int, clip: float, rule: str) -> Tensor:
         return (borders[1:] + borders[:-1]) / 2
     levels = _means(borders)
     if rule == "lloyd_max":
-        infinite = torch.tensor([math.inf], dtype=torch.float64)
         for _ in range(_LLOYD_STEPS):
             middles = (levels[1:] + levels[:-1]) / 2
-            levels = _means(torch.cat([-infinite, middles, infinite]))
+            levels = _means_of_clipped(middles, clip)
     return levels
 
 
@@ -54,6 +53,18 @@ def _means(borders: Tensor) -> Tensor:
     mass = torch.special.ndtr(borders).diff()
     found: Tensor = -density.diff() / mass
     return found
+
+
+def _means_of_clipped(middles: Tensor, clip: float) -> Tensor:
+    """Of a standard normal number moved into [-clip, clip], between middles and beyond the last."""
+    end = torch.tensor([clip], dtype=torch.float64)
+    borders = torch.cat([-end, middles, end])
+    mass = torch.special.ndtr(borders).diff()
+    inner = _means(borders) * mass
+    beyond = torch.special.ndtr(-end)
+    inner[:1], inner[-1:] = inner[:1] - clip * beyond, inner[-1:] + clip * beyond
+    mass[:1], mass[-1:] = mass[:1] + beyond, mass[-1:] + beyond
+    return inner / mass
 
 
 def nearest(values: Tensor, levels: Tensor, clip: float, stretch: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Making: a tokenizer out of its settings, trained unless it was before, and looked after meanwhile.
+"""Making: a tokenizer out of its settings, trained unless it was before, and watched meanwhile.
 
 A codebook of which next to nothing is used is given up early: training rarely mends it, and what it
 would be worth says nothing of its settings.

@@ -12,6 +12,7 @@ import torch
 import xxhash
 from torch import Tensor
 
+from paretoken.evaluators.image_tokenizers.autoregressive import digest
 from paretoken.evaluators.models.checkpoint import load_tokenizer
 from paretoken.evaluators.models.vq import to_uint8
 from paretoken.evaluators.training.artefacts import Artefacts
@@ -22,6 +23,7 @@ from paretoken.spaces.errors import BadInput, Unreadable
 from paretoken.spaces.workload import Report
 
 _AT_ONCE = 100
+_BUNDLED = (40, 10)  # of every class, whose tokens come with paretoken
 
 
 @dataclass(frozen=True)
@@ -62,30 +64,45 @@ def real(folder: Path, train: int, held_out: int) -> Pictures:
 
 
 def drawn(
-    train: int, held_out: int, artefacts: Artefacts, device: torch.device, report: Report
+    train: int, held_out: int, folder: Path, device: torch.device, report: Report
 ) -> Pictures:
     """Images that the bundled model drew, decoded by the bundled tokenizer: nothing to download.
 
     They carry that tokenizer's traces, and show what it can write, no more. As many as come with
-    paretoken (400 and 100) need no drawing; others are drawn once, and kept.
+    paretoken (400 and 100) need no drawing. folder: of artefacts, where what was drawn or decoded
+    is kept.
     """
     classes = len(CLASSES)
-    source = DrawnClasses(-(-train // classes), -(-held_out // classes), artefacts, device)
-    old, new = source.load(report)
-    parts = [
-        torch.cat([getattr(old, name), getattr(new, name)])
-        for name in ("tokens", "classes", "held_out", "held_out_classes")
-    ]
-    tokenizer = load_tokenizer(TOKENIZER)
-    found = []
-    for tokens, of, wanted in ((parts[0], parts[1], train), (parts[2], parts[3], held_out)):
-        # The classes of the two data sets in turn again, so that a beginning has all of them.
-        nth = torch.zeros_like(of)
-        for one in range(classes):
-            nth[of == one] = torch.arange(int((of == one).sum()))
-        order = (nth * classes + of).argsort()[:wanted]
-        found += [_decoded(tokenizer, tokens[order], report), of[order]]
-    return Pictures(*found)
+    each = max(_BUNDLED[0], -(-train // classes)), max(_BUNDLED[1], -(-held_out // classes))
+    source = DrawnClasses(*each, Artefacts(folder, "tokens"), device)
+    kept = Artefacts(folder, "pictures")
+    key = digest(source.key, xxhash.xxh3_128_hexdigest(TOKENIZER.read_bytes()), train, held_out)
+    found = kept.load(key, "pictures")
+    if found is None:
+        old, new = source.load(report)
+        tokenizer = load_tokenizer(TOKENIZER)
+        made = {}
+        for name, of, wanted in (
+            ("tokens", "classes", train), ("held_out", "held_out_classes", held_out)
+        ):  # fmt: skip
+            tokens, labels = (
+                torch.cat([getattr(d, part) for d in (old, new)]) for part in (name, of)
+            )
+            order = _in_turn(labels)[:wanted]
+            made[name] = _decoded(tokenizer, tokens[order], report)
+            made[of] = labels[order]
+        kept.save(key, {"pictures": made}, source.identity)
+    else:
+        made = found.tensors["pictures"]
+    return Pictures(made["tokens"], made["classes"], made["held_out"], made["held_out_classes"])
+
+
+def _in_turn(classes: Tensor) -> Tensor:
+    """An order in which classes [n] come in turn, so that a beginning has all of them."""
+    nth = torch.zeros_like(classes)
+    for one in range(len(CLASSES)):
+        nth[classes == one] = torch.arange(int((classes == one).sum()))
+    return (nth * len(CLASSES) + classes).argsort()
 
 
 @torch.inference_mode()
@@ -93,7 +110,7 @@ def _decoded(tokenizer: Any, tokens: Tensor, report: Report) -> Tensor:
     side = int(tokens.shape[1] ** 0.5)
     images: list[Tensor] = []
     for part in torch.split(tokens.long(), _AT_ONCE):
-        report("images from tokens that ship", len(images) * _AT_ONCE / len(tokens))
+        report("images from tokens, once", len(images) * _AT_ONCE / len(tokens))
         images.append(to_uint8(tokenizer.decode(part, side, side)))
     return torch.cat(images)
 

@@ -1,4 +1,4 @@
-"""FlexTok: a line of tokens from coarse to fine, and a decoder that draws images from any beginning.
+"""FlexTok: a line of tokens from coarse to fine, and a decoder that draws images of a beginning.
 
 `kept`, `steps` and `guidance` are settings of decoding: one training serves all. With few tokens
 the decoder makes up what they do not say: look at PSNR beside rFID.

@@ -115,8 +115,7 @@ class ImageTokenizers:
         _check(size, wanted)
         folder = Path(artefacts).expanduser() if artefacts else cache_folder("artefacts")
         if data == "drawn":
-            tokens = Artefacts(folder, "tokens")
-            found = pictures.drawn(size["train"], size["images"], tokens, chosen, _quiet)
+            found = pictures.drawn(size["train"], size["images"], folder, chosen, _quiet)
         elif Path(str(data)).expanduser().is_dir():
             found = pictures.real(Path(str(data)).expanduser(), size["train"], size["images"])
         else:
