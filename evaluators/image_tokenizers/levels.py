@@ -30,7 +30,8 @@ def table(bits: int, clip: float, rule: str) -> Tensor:
     """float64 [2^bits] levels of a standard normal number, rising.
 
     conditional_mean: of the law in each cell of `edges`. midpoint: between the edges. lloyd_max:
-    those of least squared error for a number that is clipped. uniform: the middles of equal cells of [-clip, clip].
+    those of least squared error for a number that is clipped. uniform: the middles of equal cells
+    of [-clip, clip].
     """
     cells = 2**bits
     if rule == "uniform":

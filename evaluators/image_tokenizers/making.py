@@ -10,6 +10,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 
 import torch
+from loguru import logger
 from torch import Tensor
 
 from paretoken.evaluators.image_tokenizers.autoregressive import digest
@@ -45,6 +46,8 @@ class Maker:
         self._images, self._of, self._sizes, self._steps = images, of, sizes, steps
         self._artefacts, self._device = artefacts, images.device
         self._ready: tuple[str, Learner] | None = None
+        # It warns of k-means on fewer vectors than codes, which re-seeding puts right.
+        logger.disable("vector_quantize_pytorch")
 
     def coder(
         self, tokenizer: ImageTokenizer, budget: float, seed: int, counts: Counts, say: Say

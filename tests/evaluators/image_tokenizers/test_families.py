@@ -151,7 +151,9 @@ def test_the_first_registers_do_not_know_how_many_follow(
     with torch.inference_mode():
         whole, few = learner.vectors(images), learner.vectors(images, 5)
         assert torch.allclose(whole[:, :5], few, atol=1e-5)
-        learner.written[0] += torch.randn(16)  # the control: what comes before matters to what follows
+        learner.written[0] += torch.randn(
+            16
+        )  # the control: what comes before matters to what follows
         assert not torch.allclose(whole[:, 4], learner.vectors(images, 5)[:, 4], atol=1e-3)
 
 
