@@ -87,6 +87,7 @@ COMPONENT_KINDS = (
     "runtimes",
     "schedules",
     "tokenizers",
+    "image_tokenizers",
 )
 
 KINDS: dict[str, Plugins] = {

@@ -75,7 +75,9 @@ def summary(tree: Mapping[str, Any]) -> str:
         name = str(node.get("is", "")).rpartition("/")[2]
         knobs = [f"{k}={v}" for k, v in node.items() if k != "is" and not isinstance(v, Mapping)]
         whole = not any(isinstance(v, Mapping) for v in node.values())  # made of no parts
-        told: tuple[str, ...] = ("drafters/", "verifiers/", "schedules/", "tokenizers/")
+        told: tuple[str, ...] = (
+            "drafters/", "verifiers/", "schedules/", "tokenizers/", "image_tokenizers/"
+        )  # fmt: skip
         told += ("decoders/",) if whole else ()
         if name and (knobs or str(node["is"]).startswith(told)):
             parts.append(f"{name}({', '.join(knobs)})" if knobs else name)
