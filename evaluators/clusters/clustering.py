@@ -95,7 +95,9 @@ class Clustering(Component):
         if self.count == 1:
             from paretoken.spaces.candidate import from_tree
 
-            everything: Component = from_tree({"is": "clusterings/kmeans", "clusters": 1}, "clusterings")
+            everything: Component = from_tree(
+                {"is": "clusterings/kmeans", "clusters": 1}, "clusterings"
+            )
             return self if self == everything else everything
         return self
 

@@ -110,7 +110,9 @@ def test_quantile_of_a_large_vocabulary_comes_from_a_fixed_subset(
 @pytest.mark.parametrize("space", SPACES)
 def test_clusters_are_those_of_the_space_that_is_named(space: Space) -> None:
     embedding, codebook = points()
-    clustering = cast(Clustering, from_tree({"is": "clusterings/kmeans", "clusters": 5}, "clusterings"))
+    clustering = cast(
+        Clustering, from_tree({"is": "clusterings/kmeans", "clusters": 5}, "clusterings")
+    )
     found = Geometry(embedding, codebook).clusters(space, clustering)
     expected = clustering.partition(rows_of(space).double().numpy())
     assert found.labels.tolist() == expected.labels.tolist()
