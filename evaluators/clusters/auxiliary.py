@@ -45,6 +45,11 @@ class Auxiliary(Transformer):
         self.register_buffer("labels", torch.from_numpy(partition.labels.copy()))
         self.register_buffer("rank", torch.from_numpy(partition.rank.copy()))
 
+    @property
+    def proper(self) -> bool:
+        """Whether it gives no mass to codes outside of the cluster."""
+        return self._masked or self._by_rank
+
     def of_clusters(self, coarse: Tensor, classes: Tensor) -> Tensor:
         """Logits [B, T, V] of the codes, given clusters [B, T] under classes [B], float32 or
         wider."""
@@ -56,7 +61,7 @@ class Auxiliary(Transformer):
         logits = self._logits(x[:, 1:])
         if self._by_rank:
             logits = logits[..., self.rank]
-        if self._masked or self._by_rank:
+        if self.proper:
             logits = logits.masked_fill(self.labels != coarse.unsqueeze(-1), FORBIDDEN)
         return logits
 

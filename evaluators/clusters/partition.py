@@ -1,4 +1,4 @@
-"""Partition: every code of a vocabulary in one cluster, and the tables that training and decoding read.
+"""Partition: every code in one cluster, and the tables that training and decoding read.
 
 Clusters are numbered by their smallest member, so that equal partitions are equal tables, whatever
 algorithm or seed found them.

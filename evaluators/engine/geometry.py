@@ -23,9 +23,9 @@ _EXACT_QUANTILE = _TABLE = 2048
 class Clusters(NamedTuple):
     """A fixed partition of the vocabulary.
 
-    labels: [V] int64, the cluster of each token. order: [V], tokens cluster by cluster. starts: [V],
-    where the list of each token's cluster begins in it. count: clusters. largest: tokens of the
-    largest.
+    labels: [V] int64, the cluster of each token. order: [V], tokens cluster by cluster. starts:
+    [V], where the list of each token's cluster begins in it. count: clusters. largest: tokens of
+    the largest.
     """
 
     labels: Tensor
