@@ -101,6 +101,11 @@ class ClustersWorkload:
         self._partitions: dict[str, Partition] = {}
         self._bits: dict[tuple[str, ...], Bits] = {}
 
+    @property
+    def race_samples(self) -> int:
+        """Images by which an entrant of a race is judged: one has no distance to anything."""
+        return self.samples
+
     def plain(self) -> Component:
         """As many clusters as codes: plain autoregressive prediction, on the same budget."""
         clusters = {"is": "clusterings/kmeans", "clusters": self._source.format.vocabulary}

@@ -27,7 +27,8 @@ class Purpose(IntEnum):
 
     GUMBEL, ACCEPT, NEXT and FINE are keyed by absolute position: each decides a position once (FINE
     the code in a cluster that NEXT has drawn). DRAFT, COUPLE, REDRAW and START belong to guesses,
-    which are renewed every round, and are keyed by the round and the slot in it: reusing a uniform that a draft already depends on is biased.
+    which are renewed every round, and are keyed by the round and the slot in it: reusing a uniform
+    that a draft already depends on is biased.
     """
 
     GUMBEL = 0
