@@ -76,7 +76,7 @@ class FinePass:
             self._forward()
         else:
             self._graph.replay()
-        codes = self._codes[:images].cpu()
+        codes = self._codes[:images].to("cpu", copy=True)  # the next batch writes over it
         if not bool(self._finite):
             raise MeasurementFailed("nan", "the auxiliary model's logits are no numbers")
         return codes
