@@ -88,8 +88,9 @@ class Clustering(Component):
         np.add.at(total, labels, points * weights[:, None])
         if self.metric == "cosine":
             return unit(total)
-        mass: Points = np.bincount(labels, weights=weights, minlength=len(total))
-        return total / np.maximum(mass, np.finfo(float).tiny)[:, None]
+        mass = np.bincount(labels, weights=weights, minlength=len(total))
+        found: Points = total / np.maximum(mass, np.finfo(float).tiny)[:, None]
+        return found
 
     def simplified(self) -> Component:
         if self.count == 1:
@@ -125,7 +126,8 @@ class Counted(Clustering):
 def unit(points: Points) -> Points:
     """Points on the unit sphere; one at the origin stays there."""
     length = np.linalg.norm(points, axis=1, keepdims=True)
-    return points / np.maximum(length, np.finfo(float).tiny)
+    found: Points = points / np.maximum(length, np.finfo(float).tiny)
+    return found
 
 
 def squared_distances(points: Points, centres: Points) -> Points:

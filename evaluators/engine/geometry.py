@@ -24,14 +24,14 @@ class Clusters(NamedTuple):
     """A fixed partition of the vocabulary.
 
     labels: [V] int64, the cluster of each token. order: [V], tokens cluster by cluster. starts:
-    [V], where the list of each token's cluster begins in it. count: clusters. largest: tokens of
+    [V], where the list of each token's cluster begins in it. number: of clusters. largest: tokens of
     the largest.
     """
 
     labels: Tensor
     order: Tensor
     starts: Tensor
-    count: int
+    number: int
     largest: int
 
 
@@ -99,6 +99,8 @@ class Geometry:
         assert isinstance(clustering, Clustering)
         rows = self._rows[space]
         found = clustering.partition(rows.double().cpu().numpy())
-        tables = (found.labels, found.order, found.starts[found.labels])
-        placed = (torch.from_numpy(table).to(rows.device) for table in tables)
-        return Clusters(*placed, len(found), int(found.sizes.max()))
+        labels, order, starts = (
+            torch.from_numpy(table).to(rows.device)
+            for table in (found.labels, found.order, found.starts[found.labels])
+        )
+        return Clusters(labels, order, starts, len(found), int(found.sizes.max()))

@@ -116,7 +116,7 @@ def test_clusters_are_those_of_the_space_that_is_named(space: Space) -> None:
     found = Geometry(embedding, codebook).clusters(space, clustering)
     expected = clustering.partition(rows_of(space).double().numpy())
     assert found.labels.tolist() == expected.labels.tolist()
-    assert (found.count, found.largest) == (5, expected.sizes.max())
+    assert (found.number, found.largest) == (5, expected.sizes.max())
     for token in range(V):
         start = int(found.starts[token])
         members = expected.members(int(found.labels[token])).tolist()

@@ -89,7 +89,7 @@ class Grouped(PerToken):
         """The ratio where nothing filters a fixed partition: masses are summed once for all."""
         found = geometry.clusters(self.space, self.clustering)
         of = found.labels.expand_as(p)
-        mass = [law.new_zeros(*law.shape[:-1], found.count) for law in (p, q)]
+        mass = [law.new_zeros(*law.shape[:-1], found.number) for law in (p, q)]
         over, under = (
             total.scatter_add_(-1, of, law).gather(-1, found.labels[tokens])
             for total, law in zip(mass, (p, q), strict=True)
