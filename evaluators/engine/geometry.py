@@ -24,8 +24,8 @@ class Clusters(NamedTuple):
     """A fixed partition of the vocabulary.
 
     labels: [V] int64, the cluster of each token. order: [V], tokens cluster by cluster. starts:
-    [V], where the list of each token's cluster begins in it. number: of clusters. largest: tokens of
-    the largest.
+    [V], where the list of each token's cluster begins in it. number: of clusters. largest: tokens
+    of the largest.
     """
 
     labels: Tensor
