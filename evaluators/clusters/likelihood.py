@@ -45,15 +45,17 @@ def bits(
     """Bits of codes [n, N] under classes [n]; a stage that is None takes none."""
     labels = torch.from_numpy(partition.labels)
     none = torch.zeros(len(tokens), dtype=torch.float64)
-    of_clusters = none if coarse is None else _of(coarse, labels[tokens.long()], classes, device)
-    of_codes = none if fine is None else _of(fine, tokens.long(), classes, device)
+    of_clusters = of_codes = none
+    if coarse is not None:
+        of_clusters = _of(coarse.to(device).eval(), labels[tokens.long()], classes, device)
+    if fine is not None:
+        of_codes = _of(fine.to(device).eval(), tokens.long(), classes, device)
     return Bits(of_clusters, of_codes)
 
 
 @torch.inference_mode()
 def _of(model: Transformer, tokens: Tensor, classes: Tensor, device: torch.device) -> Tensor:
     """Bits [n] of tokens [n, N] under one model, in its own type."""
-    model = model.to(device).eval()
     found = []
     for part, of in zip(torch.split(tokens, _AT_ONCE), torch.split(classes, _AT_ONCE), strict=True):
         part = part.to(device)
