@@ -60,7 +60,7 @@ class Auxiliary(Transformer):
             x = block(x, factors, self._attend)
         logits = self._logits(x[:, 1:])
         if self._by_rank:
-            logits = logits[..., self.rank]
+            logits = logits.index_select(-1, self.rank)
         if self.proper:
             logits = logits.masked_fill(self.labels != coarse.unsqueeze(-1), FORBIDDEN)
         return logits
