@@ -22,6 +22,7 @@ from paretoken.evaluators.contact_sheet import contact_sheet
 from paretoken.evaluators.engine.decode import Decoding
 from paretoken.evaluators.engine.geometry import Geometry
 from paretoken.evaluators.environment import environment
+from paretoken.evaluators.image_pixels import MOST_ROWS, in_pixels, in_turn
 from paretoken.evaluators.image_speed import IMAGES_PER_S, TIMED_SEED, time_images
 from paretoken.evaluators.law import law_of
 from paretoken.evaluators.metrics.by_sample import ImageMetric, identities, scored
@@ -32,23 +33,21 @@ from paretoken.evaluators.metrics.reference import Reference
 from paretoken.evaluators.metrics.spread import SETS, Calibration, check_disjoint
 from paretoken.evaluators.models.image_target import ImageTarget
 from paretoken.evaluators.models.llamagen import Transformer
-from paretoken.evaluators.models.vq import Tokenizer, to_uint8
+from paretoken.evaluators.models.vq import Tokenizer
 from paretoken.evaluators.models.weights import digest_of
 from paretoken.evaluators.recorded_rows import SAMPLES, RecordedRows
 from paretoken.evaluators.runtime import at_batch, dtype_of, precision
 from paretoken.evaluators.timing import mean_and_error
 from paretoken.spaces.candidate import from_tree, to_tree
 from paretoken.spaces.component import Component
-from paretoken.spaces.errors import BadInput, MeasurementFailed
+from paretoken.spaces.errors import BadInput
 from paretoken.spaces.workload import Behaviour, Observed, Report, Sampled
 
 # Tokens fed to the model at once when quality is measured: on CUDA they fill the device, on a CPU
 # they still fit its caches (window 16 of the fashion model: 32 rows took 90 s for 500 images where
-# 125 rows took 114 s). Their laws hold so many numbers at most: 128 MB a tensor. Pixels are decoded
-# in parts of as many images as there are rows at most.
+# 125 rows took 114 s). Their laws hold so many numbers at most: 128 MB a tensor.
 _FED_AT_ONCE = {"cpu": 512, "cuda": 32768}
 _LAWS_AT_ONCE = 1 << 25
-_MOST_ROWS = {"cpu": 128, "cuda": 1024}
 # What rows are recorded with: token for token plain decoding, in a quarter of the forwards.
 _RECORDED = {
     "is": "decoders/speculative",
@@ -226,14 +225,11 @@ class ImageWorkload:
         kind = self._device.type
         fed = min(_FED_AT_ONCE[kind], _LAWS_AT_ONCE // self._transformer.config.vocabulary)
         fitting = fed // int(candidate.decoder.drafter.most)
-        rows = max(1, min(samples, _MOST_ROWS[kind], fitting))
+        rows = max(1, min(samples, MOST_ROWS[kind], fitting))
         return -(-samples // -(-samples // rows))
 
     def _classes(self, samples: int) -> Tensor:
-        """All classes in turn; evenly spaced ones where there are more classes than samples."""
-        known = self._transformer.config.classes
-        order = torch.arange(samples)
-        return order * known // samples if samples < known else order % known
+        return in_turn(samples, self._transformer.config.classes)
 
     def _decoding(self, candidate: Component, batch: int, seed: int) -> Decoding:
         dtype = dtype_of(candidate, self._device)
@@ -244,19 +240,10 @@ class ImageWorkload:
             batch=batch, seed=seed, graphs=bool(candidate.runtime.graphs),
         )  # fmt: skip
 
-    @torch.inference_mode()
     def _pixels(self, tokens: Tensor) -> Tensor:
         """uint8 images [n, C, H, W] on the CPU."""
         config = self._transformer.config
-        parts = []
-        for part in torch.split(tokens, _MOST_ROWS[self._device.type]):
-            images = self._tokenizer.decode(part.to(self._device), config.height, config.width)
-            if not bool(images.isfinite().all()):
-                raise MeasurementFailed(
-                    "nan", "the tokenizer decoded to pixels that are no numbers"
-                )
-            parts.append(to_uint8(images).cpu())
-        return torch.cat(parts)
+        return in_pixels(self._tokenizer, tokens, config.height, config.width, self._device)
 
     @cached_property
     def _geometry_on_cpu(self) -> Geometry:

@@ -109,6 +109,11 @@ class Local:
         context = dict(workload.context())
         return About(workload.objectives, workload.environment, context, plain, workload.samples)
 
+    @property
+    def race_samples(self) -> int:
+        """By how many samples an entrant of a race is judged; see `Workload`."""
+        return int(getattr(self._workload, "race_samples", 1))
+
     def record(self) -> bytes:
         return self._workload.record()
 

@@ -77,6 +77,7 @@ class Plugins:
 
 COMPONENT_KINDS = (
     "candidates",
+    "clusterings",
     "decoders",
     "drafters",
     "verifiers",

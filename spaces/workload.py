@@ -74,6 +74,7 @@ class Workload(Protocol):
     objectives: tuple[Objective, ...]
     environment: Environment
     samples: int  # by which quality is judged, unless fewer are asked for
+    # Where a race cannot judge by one sample, the attribute `race_samples` says by how many.
 
     def check_samples(self, samples: int) -> None:
         """Raise BadInput where quality cannot be judged by so many samples."""

@@ -7,6 +7,7 @@ reported, never timed.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -31,6 +32,21 @@ def _pool() -> Any:
     candidate's graphs find the memory of the last one's.
     """
     return torch.cuda.MemPool()
+
+
+def captured(work: Callable[[], None]) -> torch.cuda.CUDAGraph:
+    """The graph of some work of fixed shapes that asks the host nothing; it has been run before."""
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch has no types there
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(_WARM_UP):
+            work()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, pool=_pool().id):
+        work()
+    torch.cuda.synchronize()
+    return graph
 
 
 class Rounds:
@@ -69,17 +85,7 @@ class Rounds:
 
     def _capture(self, window: int, guided: bool) -> None:
         started = time.perf_counter()
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch has no types there
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(_WARM_UP):
-                self._session.round(window, guided)
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=_pool().id):
-            self._session.round(window, guided)
-        self._graphs[window, guided] = graph
-        torch.cuda.synchronize()
+        self._graphs[window, guided] = captured(lambda: self._session.round(window, guided))
         self.capture_seconds += time.perf_counter() - started
 
     def run(self, window: int, guided: bool) -> None:

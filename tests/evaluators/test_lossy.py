@@ -60,10 +60,17 @@ def grouped(
         "probability": probability,
         "distance": distance,
         "space": space,
+        # As many clusters as groups of that size: of the tests' 12 tokens, and of the toys' 5.
+        "clustering": {"is": "clusterings/kmeans", "clusters": max(2, 12 // size)},
     }
 
 
-SOURCES = ("target", "draft", "blocks", "embedding")
+def clustered(clusters: int, by: str = "kmeans", space: str = "normalised") -> Tree:
+    tree = grouped(14, "clustering", space=space)
+    return tree | {"clustering": {"is": f"clusterings/{by}", "clusters": clusters}}
+
+
+SOURCES = ("target", "draft", "blocks", "clustering")
 RESIDUALS = ("exact", "matched", "group")
 RELAXING = [
     amplified(2.0),
@@ -79,7 +86,9 @@ LOSSY = [
     *(grouped(5, source, probability=0.07) for source in SOURCES),
     *(grouped(5, source, distance=0.41, space="codebook") for source in SOURCES),
     *(grouped(6, "target", 0.11, 0.63, space) for space in SPACES),
-    grouped(4, "embedding", space="embedding"),
+    clustered(3, space="embedding"),
+    clustered(4, "balanced"),
+    clustered(5, "agglomerative", "codebook"),
 ]
 IDENTICAL_TO_EXACT = [
     grouped(1),
@@ -153,8 +162,10 @@ def borrowed(rule: Tree, p: Law, x: int, where: Places) -> float:
 def group_of(rule: Tree, p: Law, q: Law, x: int, where: Places) -> list[int]:
     """GSD: the tokens that share a group with x, x included."""
     size = rule["size"]
-    if rule["source"] == "embedding":
-        labels = where.geometry.clusters(rule["space"], size).tolist()
+    if rule["source"] == "clustering":
+        clustering = cast(Any, from_tree(rule["clustering"], "clusterings"))
+        rows = torch.tensor(where.rows[rule["space"]], dtype=torch.float32).double().numpy()
+        labels = clustering.partition(rows).labels.tolist()
         group = [y for y in range(len(p)) if labels[y] == labels[x]]
     else:
         law = q if rule["source"] == "draft" else p
@@ -425,7 +436,7 @@ def two_token_law(rule: Tree, residual: str, target: Any) -> dict[tuple[int, ...
         grouped(2),
         grouped(3, "draft"),
         grouped(2, "blocks"),
-        grouped(2, "embedding", space="embedding"),
+        clustered(3, space="embedding"),
         grouped(3, "target", 0.3, 0.7, "codebook"),
     ],
     ids=name,
@@ -515,7 +526,7 @@ def test_a_real_relaxation_is_not_exact(tree: Tree) -> None:
 def test_filters_that_never_bind_are_one_class() -> None:
     written = [grouped(5, space=space) for space in SPACES]
     assert len({str(canonical(verifier_of(tree))) for tree in written}) == 1
-    split = [grouped(5, "embedding", space=space) for space in SPACES]
+    split = [grouped(5, "clustering", space=space) for space in SPACES]
     assert len({str(canonical(verifier_of(tree))) for tree in split}) == len(SPACES)
 
 
@@ -584,7 +595,8 @@ def test_a_group_of_everything_keeps_every_allowed_draft() -> None:
 
 def partitions() -> list[Tree]:
     blocks = [grouped(size, "blocks") for size in (2, 3, 5, 12)]
-    return blocks + [grouped(size, "embedding", space=s) for size in (2, 5) for s in SPACES]
+    ways = ("kmeans", "balanced", "agglomerative", "random")
+    return blocks + [clustered(k, by, s) for k in (2, 5) for by in ways for s in SPACES]
 
 
 def parts_of(tree: Tree, p: Law, q: Law, where: Places) -> list[list[int]]:
