@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,22 +14,28 @@ from torch import Tensor
 
 from paretoken.evaluators.components.decoders.shortened import Shortened
 from paretoken.evaluators.components.decoders.speculative import Speculative
+from paretoken.evaluators.components.drafters.fewer_layers import FewerLayers
 from paretoken.evaluators.engine.decode import Decoding
+from paretoken.evaluators.engine.depth import Depth
 from paretoken.evaluators.engine.geometry import Geometry
+from paretoken.evaluators.engine.groups import Groups
 from paretoken.evaluators.engine.ngrams import NGrams
 from paretoken.evaluators.engine.trigrams import Trigrams
 from paretoken.evaluators.models.corpus import ngrams_of, passages_of, trigrams_of
 from paretoken.evaluators.models.draft_head import DraftHead
 from paretoken.evaluators.models.language_model import contexts_of, ends_of
 from paretoken.evaluators.models.shortened_target import ShortenedTarget
-from paretoken.evaluators.models.text_target import TextTarget
+from paretoken.evaluators.models.stages import same
+from paretoken.evaluators.models.text_target import Shortening, TextTarget
 from paretoken.evaluators.models.weights import digest_of
 from paretoken.evaluators.runtime import dtype_of
+from paretoken.evaluators.shortening.text_lessons import TextLessons
 from paretoken.evaluators.text_judge import answer_of
 from paretoken.evaluators.text_prompts import Prompt
-from paretoken.spaces.candidate import from_tree
+from paretoken.spaces.candidate import from_tree, to_tree
 from paretoken.spaces.component import Component
 from paretoken.spaces.errors import BadInput
+from paretoken.spaces.workload import Report
 
 GREEDY = {"is": "samplings/standard", "temperature": 0.0}
 # Rows answered side by side where only quality is asked for.
@@ -39,6 +46,7 @@ class Answering:
     """model: in float32. tokens: of an answer at most. draft: a second model of the same tokens.
     head: one trained to draft for the model. corpus: a text file, for drafts that are looked up and
     for calibration. chat: whether prompts stand within the model's chat template.
+    lessons: how depths learn; without, those that have to are refused.
     """
 
     def __init__(
@@ -53,17 +61,20 @@ class Answering:
         draft: Any = None,
         head: DraftHead | None = None,
         chat: bool = True,
+        lessons: TextLessons | None = None,
     ) -> None:
         self.model, self.tokenizer, self._draft = model.eval(), tokenizer, draft
         self._head = head
         self.device, self.tokens, self._corpus = device, tokens, corpus
         self.contexts, self.ends = contexts_of(prompts, tokenizer, chat), ends_of(model, tokenizer)
         self._target: TextTarget | None = None
+        self._shortenings: dict[str, Shortening] = {}
+        self._school = None if lessons is None else lessons.school(self, corpus)
 
     @cached_property
     def exact(self) -> TextTarget:
         """The untouched target, in float32."""
-        return self._target_in(torch.float32)
+        return self.target_in(torch.float32)
 
     @cached_property
     def greedy(self) -> Tensor:
@@ -98,12 +109,33 @@ class Answering:
         """How many rows so many answers are best written in, where nobody takes the time."""
         return min(answers, _ROWS_AT_ONCE[self.device.type])
 
-    def kept(self, decoder: Speculative) -> Tensor | None:
-        """The layers that run, if any is left out; of the model in float32, whatever is run."""
+    def shortening(self, depth: Depth) -> Shortening:
+        """What a depth makes of the model: in float32, whatever is run. It may be learnt first."""
+        written = json.dumps(to_tree(depth), sort_keys=True)
+        if written not in self._shortenings:
+            with torch.inference_mode(False), torch.no_grad():
+                found = depth.kept(self.exact), depth.adapter(self.exact)
+            self._shortenings[written] = found
+        return self._shortenings[written]
+
+    def of_target(self, decoder: Speculative) -> Shortening | None:
+        """What a decoder makes of the target, if that is another model then."""
         if not isinstance(decoder, Shortened):
             return None
-        kept = decoder.depth.kept(self.exact)
-        return None if kept.all() else kept
+        kept, adapter = self.shortening(decoder.depth)
+        return None if adapter is None and kept.all() else (kept, adapter)
+
+    def of_draft(self, decoder: Speculative) -> Shortening | None:
+        """What its drafter drafts with, where that is the target with a depth of its own."""
+        drafter = decoder.drafter
+        return self.shortening(drafter.depth) if isinstance(drafter, FewerLayers) else None
+
+    def learn(self, decoder: Speculative, report: Report) -> None:
+        """Have all learnt that a decoder needs."""
+        if self._school is not None:
+            self._school.report = report
+        self.of_target(decoder)
+        self.of_draft(decoder)
 
     def target_of(self, candidate: Component) -> TextTarget:
         """The target in a candidate's precision."""
@@ -111,20 +143,27 @@ class Answering:
         if dtype == torch.float32:
             return self.exact
         if self._target is None or self._target.dtype != dtype:
-            self._target = self._target_in(dtype)
+            self._target = self.target_in(dtype)
         return self._target
 
-    def decoding(self, candidate: Component, batch: int, seed: int) -> Decoding:
+    def decoding(self, candidate: Component, batch: int, seed: int) -> Decoding | Groups:
         """A candidate on its target, for `batch` rows."""
-        target = self.target_of(candidate)
-        decoder = decoder_of(candidate)
-        kept = self.kept(decoder)
-        if kept is not None:
-            target = ShortenedTarget(target, kept)
-        return Decoding(
-            target, decoder, candidate.sampling, self._geometry, batch=batch, seed=seed,
-            graphs=bool(candidate.runtime.graphs),
-        )  # fmt: skip
+        whole, decoder = self.target_of(candidate), decoder_of(candidate)
+        short, draft = self.of_target(decoder), self.of_draft(decoder)
+
+        def build(prompts: Tensor | None, rows: int) -> Decoding:
+            target = whole if short is None else ShortenedTarget(whole, *short, prompts)
+            return Decoding(
+                target, decoder, candidate.sampling, self._geometry, batch=rows, seed=seed,
+                graphs=bool(candidate.runtime.graphs), prompts=prompts,
+            )  # fmt: skip
+
+        tables = [found[0] for found in (short, draft) if found is not None]
+        many = len(self.contexts)
+        if all(len(table) == 1 for table in tables) or many == 1:
+            return build(None, batch)
+        of_all = [table.expand(many, -1, -1).flatten(1) for table in tables]
+        return Groups(same(torch.cat(of_all, -1)), build, batch)
 
     def geometry_of(self, tokens: Tensor) -> Geometry:
         """The geometry of some tokens [V'], on the CPU."""
@@ -141,7 +180,9 @@ class Answering:
         rows = self.model.get_input_embeddings().weight.detach()
         return Geometry(rows, rows)
 
-    def _target_in(self, dtype: torch.dtype) -> TextTarget:
+    def target_in(self, dtype: torch.dtype) -> TextTarget:
+        """A target of its own in some precision."""
+
         def model_in(model: Any) -> Any:
             # A copy: the next target may want the weights as exact as they were.
             return model if model is None or dtype == model.dtype else copy.deepcopy(model)
@@ -151,6 +192,7 @@ class Answering:
             device=self.device, dtype=dtype, draft=model_in(self._draft),
             trigrams=lambda: self.trigrams,
             passages=lambda: passages_of(self._corpus, self.tokenizer), head=self._head,
+            school=self._school, shortening=self.shortening,
         )  # fmt: skip
 
 

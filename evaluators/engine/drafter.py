@@ -19,11 +19,10 @@ from paretoken.spaces.component import Component
 class Shape:
     """What a drafter's memory is for: B rows of N tokens over V values on a grid `width` wide.
 
-    prompts: those that will be answered, [n], or None where any may be.
-
     target, sampling, stop, cache: the model that checks the drafts, its sampling law, the length
     rule, and what the model remembers of the rows, for drafters that look at the prompt or at the
-    model's states, or draft with a model of their own.
+    model's states, or draft with a model of their own. prompts: those that will be answered, [n],
+    or None where any may be.
     """
 
     batch: int

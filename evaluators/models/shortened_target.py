@@ -9,7 +9,7 @@ where they like and be rolled back as in the whole model.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -23,6 +23,10 @@ from paretoken.evaluators.models.row_cache import RowCache
 from paretoken.evaluators.models.stages import Stages
 from paretoken.evaluators.models.text_target import TextTarget
 from paretoken.spaces.errors import MeasurementFailed
+
+if TYPE_CHECKING:
+    from paretoken.evaluators.engine.depth import Depth
+    from paretoken.evaluators.shortening.school import School
 
 
 class ShortenedTarget(TextTarget):
@@ -109,6 +113,12 @@ class ShortenedTarget(TextTarget):
 
     def with_layers(self, kept: Any) -> TextTarget:
         return self._whole.with_layers(kept)
+
+    def shortened(self, depth: Depth, prompts: Tensor | None = None) -> TextTarget:
+        return self._whole.shortened(depth, prompts)
+
+    def school(self) -> School:
+        return self._whole.school()
 
 
 class _PromptCache(RowCache):

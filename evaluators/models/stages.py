@@ -58,9 +58,8 @@ class Stages:
         ]
 
 
-def same(kept: Tensor) -> Tensor:
-    """Which prompts [P] of a table have equal layers: each has the number of the first one."""
-    flat = kept.flatten(1)
+def same(flat: Tensor) -> Tensor:
+    """Which rows of bool [P, n] are equal: each has the number of the first of them, [P]."""
     return (flat.unsqueeze(0) == flat.unsqueeze(1)).all(-1).long().argmax(-1)
 
 
