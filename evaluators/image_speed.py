@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from paretoken.evaluators.engine.decode import Decoding, Trace
+from paretoken.evaluators.engine.groups import Groups
 from paretoken.evaluators.timing import mean_and_error, repeat
 from paretoken.spaces.objectives import Objective
 from paretoken.spaces.records import Quantity
@@ -29,7 +30,7 @@ _MOMENTS = {"cpu": 1, "cuda": 3}
 
 
 def time_images(
-    build: Callable[[], Decoding],
+    build: Callable[[], Decoding | Groups],
     *,
     batch: int,
     length: int,
@@ -48,7 +49,7 @@ def time_images(
     traces: dict[int, Trace] = {}  # of each repeat; that of a warm-up is overwritten
     captured = 0.0
     decoded = torch.empty(0)
-    decoding: Decoding | None = None
+    decoding: Decoding | Groups | None = None
 
     def anew() -> None:
         nonlocal decoding, captured

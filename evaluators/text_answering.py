@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from paretoken.evaluators.components.decoders.shortened import Shortened
 from paretoken.evaluators.components.decoders.speculative import Speculative
-from paretoken.evaluators.components.drafters.fewer_layers import FewerLayers
 from paretoken.evaluators.engine.decode import Decoding
-from paretoken.evaluators.engine.depth import Depth
 from paretoken.evaluators.engine.geometry import Geometry
 from paretoken.evaluators.engine.groups import Groups
 from paretoken.evaluators.engine.ngrams import NGrams
@@ -25,17 +21,17 @@ from paretoken.evaluators.models.corpus import ngrams_of, passages_of, trigrams_
 from paretoken.evaluators.models.draft_head import DraftHead
 from paretoken.evaluators.models.language_model import contexts_of, ends_of
 from paretoken.evaluators.models.shortened_target import ShortenedTarget
-from paretoken.evaluators.models.stages import same
-from paretoken.evaluators.models.text_target import Shortening, TextTarget
+from paretoken.evaluators.models.stages import Shortening
+from paretoken.evaluators.models.text_target import TextTarget
 from paretoken.evaluators.models.weights import digest_of
 from paretoken.evaluators.runtime import dtype_of
+from paretoken.evaluators.shortening.shortenings import Shortenings
 from paretoken.evaluators.shortening.text_lessons import TextLessons
 from paretoken.evaluators.text_judge import answer_of
 from paretoken.evaluators.text_prompts import Prompt
-from paretoken.spaces.candidate import from_tree, to_tree
+from paretoken.spaces.candidate import from_tree
 from paretoken.spaces.component import Component
 from paretoken.spaces.errors import BadInput
-from paretoken.spaces.workload import Report
 
 GREEDY = {"is": "samplings/standard", "temperature": 0.0}
 # Rows answered side by side where only quality is asked for.
@@ -68,8 +64,8 @@ class Answering:
         self.device, self.tokens, self._corpus = device, tokens, corpus
         self.contexts, self.ends = contexts_of(prompts, tokenizer, chat), ends_of(model, tokenizer)
         self._target: TextTarget | None = None
-        self._shortenings: dict[str, Shortening] = {}
         self._school = None if lessons is None else lessons.school(self, corpus)
+        self.shortenings = Shortenings(lambda: self.exact, self._school)
 
     @cached_property
     def exact(self) -> TextTarget:
@@ -109,34 +105,6 @@ class Answering:
         """How many rows so many answers are best written in, where nobody takes the time."""
         return min(answers, _ROWS_AT_ONCE[self.device.type])
 
-    def shortening(self, depth: Depth) -> Shortening:
-        """What a depth makes of the model: in float32, whatever is run. It may be learnt first."""
-        written = json.dumps(to_tree(depth), sort_keys=True)
-        if written not in self._shortenings:
-            with torch.inference_mode(False), torch.no_grad():
-                found = depth.kept(self.exact), depth.adapter(self.exact)
-            self._shortenings[written] = found
-        return self._shortenings[written]
-
-    def of_target(self, decoder: Speculative) -> Shortening | None:
-        """What a decoder makes of the target, if that is another model then."""
-        if not isinstance(decoder, Shortened):
-            return None
-        kept, adapter = self.shortening(decoder.depth)
-        return None if adapter is None and kept.all() else (kept, adapter)
-
-    def of_draft(self, decoder: Speculative) -> Shortening | None:
-        """What its drafter drafts with, where that is the target with a depth of its own."""
-        drafter = decoder.drafter
-        return self.shortening(drafter.depth) if isinstance(drafter, FewerLayers) else None
-
-    def learn(self, decoder: Speculative, report: Report) -> None:
-        """Have all learnt that a decoder needs."""
-        if self._school is not None:
-            self._school.report = report
-        self.of_target(decoder)
-        self.of_draft(decoder)
-
     def target_of(self, candidate: Component) -> TextTarget:
         """The target in a candidate's precision."""
         dtype = dtype_of(candidate, self.device)
@@ -149,21 +117,15 @@ class Answering:
     def decoding(self, candidate: Component, batch: int, seed: int) -> Decoding | Groups:
         """A candidate on its target, for `batch` rows."""
         whole, decoder = self.target_of(candidate), decoder_of(candidate)
-        short, draft = self.of_target(decoder), self.of_draft(decoder)
 
-        def build(prompts: Tensor | None, rows: int) -> Decoding:
+        def build(short: Shortening | None, prompts: Tensor | None, rows: int) -> Decoding:
             target = whole if short is None else ShortenedTarget(whole, *short, prompts)
             return Decoding(
                 target, decoder, candidate.sampling, self._geometry, batch=rows, seed=seed,
                 graphs=bool(candidate.runtime.graphs), prompts=prompts,
             )  # fmt: skip
 
-        tables = [found[0] for found in (short, draft) if found is not None]
-        many = len(self.contexts)
-        if all(len(table) == 1 for table in tables) or many == 1:
-            return build(None, batch)
-        of_all = [table.expand(many, -1, -1).flatten(1) for table in tables]
-        return Groups(same(torch.cat(of_all, -1)), build, batch)
+        return self.shortenings.decoding(decoder, build, prompts=len(self.contexts), batch=batch)
 
     def geometry_of(self, tokens: Tensor) -> Geometry:
         """The geometry of some tokens [V'], on the CPU."""
@@ -192,7 +154,7 @@ class Answering:
             device=self.device, dtype=dtype, draft=model_in(self._draft),
             trigrams=lambda: self.trigrams,
             passages=lambda: passages_of(self._corpus, self.tokenizer), head=self._head,
-            school=self._school, shortening=self.shortening,
+            school=self._school, shortening=self.shortenings.of,
         )  # fmt: skip
 
 

@@ -105,7 +105,11 @@ class Decoding:
         rows, length = session.rows, self._target.length
         wanted = len(classes)
         classes = classes.to(device)
-        ids = (first_id + torch.arange(wanted)).to(device) if isinstance(first_id, int) else first_id.to(device)
+        ids = (
+            (first_id + torch.arange(wanted)).to(device)
+            if isinstance(first_id, int)
+            else first_id.to(device)
+        )
         tokens = torch.empty(wanted, length, dtype=torch.int64)
         work = torch.zeros(len(rows.counts), wanted, dtype=torch.int64)
         owner = np.full(session.batch, -1)  # which sample a row decodes
@@ -131,9 +135,7 @@ class Decoding:
                 owner[free] = np.arange(next_sample, next_sample + len(free))
                 samples = torch.from_numpy(owner[free]).to(device)
                 loaded[free] = loading = time.perf_counter()
-                session.load(
-                    torch.from_numpy(free).to(device), ids[samples], classes[samples]
-                )
+                session.load(torch.from_numpy(free).to(device), ids[samples], classes[samples])
                 if device.type == "cuda" and self._target.modality == "text":
                     torch.cuda.synchronize(device)  # prompts were read
                 times[0, owner[free]] = (time.perf_counter() - loading) / len(free)

@@ -48,12 +48,8 @@ class Recovering(Depth):
     rank: int = knob(
         0, low=0, high=256, grid=(0, 16), doc="Rank of the LoRA that is learnt; 0: none is."
     )
-    alpha: float = knob(
-        16.0, low=0.0, high=1024.0, grid=(16.0,), doc="Its weight is alpha / rank."
-    )
-    matrices: str = knob(
-        "all", among=("all", "attention"), doc="Which matrices it changes."
-    )
+    alpha: float = knob(16.0, low=0.0, high=1024.0, grid=(16.0,), doc="Its weight is alpha / rank.")
+    matrices: str = knob("all", among=("all", "attention"), doc="Which matrices it changes.")
 
     @abstractmethod
     def without(self, target: Any) -> Tensor | Routers:

@@ -122,7 +122,9 @@ def _matrices(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Linear]]:
             yield from _matrices(child, f"{name}.{part}")
 
 
-def _twin(module: nn.Module, name: str, replaced: Callable[[str, nn.Linear], nn.Module]) -> nn.Module:
+def _twin(
+    module: nn.Module, name: str, replaced: Callable[[str, nn.Linear], nn.Module]
+) -> nn.Module:
     """A module of its own, down to its matrices, with those that `replaced` gives in their place."""
     twin = copy.copy(module)
     twin._modules = {

@@ -14,6 +14,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from paretoken.evaluators.models.lora import LoRA
+
+# A table of layers as of `Depth.kept`, and what the matrices are changed by.
+Shortening = tuple[Tensor, LoRA | None]
+
 
 class Stages:
     """kept: bool [P or 1, 1 + N, L], on the CPU. prompts: [n], those that will be asked, or None
@@ -41,9 +46,7 @@ class Stages:
         told: list[bool] = self._told[min(prompt, len(self._told) - 1), 0].tolist()
         return told
 
-    def choices(
-        self, prompts: Tensor, positions: Tensor, steps: Tensor
-    ) -> Sequence[bool | Tensor]:
+    def choices(self, prompts: Tensor, positions: Tensor, steps: Tensor) -> Sequence[bool | Tensor]:
         """What becomes of each layer: as `gated_layer.Choose` says it, bool [B, W, 1].
 
         prompts [B], positions [B] of the first token that is fed, and how far behind it each one

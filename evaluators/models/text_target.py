@@ -22,15 +22,13 @@ from paretoken.evaluators.models.cropped_caches import CroppedCaches
 from paretoken.evaluators.models.draft_head import DraftHead
 from paretoken.evaluators.models.likeness import likeness
 from paretoken.evaluators.models.row_cache import RowCache
+from paretoken.evaluators.models.stages import Shortening
 from paretoken.spaces.errors import BadInput, MeasurementFailed
 
 if TYPE_CHECKING:
     from paretoken.evaluators.engine.depth import Depth
-    from paretoken.evaluators.models.lora import LoRA
     from paretoken.evaluators.shortening.school import School
 
-# A table of layers as of `Depth.kept`, and what the matrices are changed by.
-Shortening = tuple[Tensor, "LoRA | None"]
 _Kept = tuple[Tensor, Tensor]  # states [B, slots, D], and the rows [b] of them that are fed
 
 # Windows overhang the end of a sample by less than this, and so do trees.

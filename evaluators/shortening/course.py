@@ -56,7 +56,9 @@ class Course(ABC):
 
     def prompts(self, rows: Tensor) -> Tensor:
         """Which places of lines `rows` [b] are of the prompt, bool [b, T]."""
-        return torch.arange(self._size, device=self.device) < self._begins[self._at(rows)].unsqueeze(-1)
+        return torch.arange(self._size, device=self.device) < self._begins[
+            self._at(rows)
+        ].unsqueeze(-1)
 
     def fed(self, rows: Tensor, length: int) -> Tensor:
         """Where the token at each place stands in a table of `Depth.kept`: int64 [b, T], 0 for the

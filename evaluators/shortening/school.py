@@ -66,7 +66,12 @@ class School:
     """
 
     def __init__(
-        self, course: Callable[[], Course], *, sizes: Sizes, identity: Mapping[str, Any], folder: Path
+        self,
+        course: Callable[[], Course],
+        *,
+        sizes: Sizes,
+        identity: Mapping[str, Any],
+        folder: Path,
     ) -> None:
         self._make, self._sizes, self._folder = course, sizes, folder
         self._identity = {**identity, **asdict(sizes), "torch": torch.__version__}
@@ -268,9 +273,11 @@ class School:
         always, ever = table.all(0).tolist(), table.any(0).tolist()
         fed = course.fed(rows, len(table) - 1)
         runs = table.to(course.device)[fed]
-        return lambda layer, _: runs[..., layer : layer + 1] if (
-            ever[layer] and not always[layer]
-        ) else bool(ever[layer])
+        return lambda layer, _: (
+            runs[..., layer : layer + 1]
+            if (ever[layer] and not always[layer])
+            else bool(ever[layer])
+        )
 
     def _learnt(
         self,

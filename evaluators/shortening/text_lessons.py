@@ -71,7 +71,9 @@ class TextLessons:
                 school.report(f"{done} of {wanted} answers to learn from", done / wanted)
                 return False
 
-            with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
+            with torch.random.fork_rng(
+                devices=[model.device] if model.device.type == "cuda" else []
+            ):
                 answers = learned(
                     model, tokenizer, read_corpus(corpus), wanted, tokens=self.tokens,
                     batch=min(wanted, _ROWS[model.device.type]), seed=_SEED, known=None, due=due,

@@ -77,7 +77,7 @@ def train(
             optimizer.step()
             step += 1
             if step % _LOOK == 0 or step == steps or parameters[0].device.type == "cpu":
-                recent = float(found)
+                recent = float(found.detach())
                 if not math.isfinite(recent):
                     raise MeasurementFailed("nan", f"the loss of step {step} is not a number")
             between = True

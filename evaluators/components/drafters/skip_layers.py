@@ -8,6 +8,8 @@ Source: Zhang et al., "Draft & Verify" (ACL 2024, arXiv:2309.08168).
 
 from __future__ import annotations
 
+from typing import Any
+
 from paretoken.evaluators.engine.drafter import DraftMemory, Shape
 from paretoken.evaluators.engine.model_drafts import ModelDrafter, ModelDrafts
 from paretoken.evaluators.shortening.skip_sets import BY_RULE, CALIBRATED, set_of
@@ -28,9 +30,12 @@ class SkipLayers(ModelDrafter):
         doc="Which: every so many-th, a block, or found by calibration.",
     )  # fmt: skip
 
+    def runs(self, target: Any) -> tuple[bool, ...]:
+        """Which layers of a target draft."""
+        return set_of(target, self.skipped, str(self.spread))
+
     def memory(self, shape: Shape) -> DraftMemory:
-        runs = set_of(shape.target, self.skipped, str(self.spread))
-        kept = [layer for layer, one in enumerate(runs) if one]
+        kept = [layer for layer, runs in enumerate(self.runs(shape.target)) if runs]
         return ModelDrafts(shape.target.with_layers(kept), shape, self)
 
 

@@ -61,14 +61,7 @@ class Text:
         device: str | None = None,
         samples: int | None = None,
         batch: int | None = None,
-        artefacts: str | None = None,
-        lessons: int | None = None,
-        lesson_tokens: int | None = None,
-        lesson_batch: int | None = None,
-        steps: int | None = None,
-        calibration: int | None = None,
-        trials: int | None = None,
-        **unknown: Any,
+        **more: Any,
     ) -> Any:
         """model, draft: folders or names as Hugging Face's, or .gguf files. prompts: a JSONL file.
 
@@ -77,41 +70,28 @@ class Text:
         too, with commas. samples: prompts that quality is judged on, the kinds in turn. batch:
         at which speed is measured.
 
-        What depths and drafters learn about the model's layers, they learn from its own answers:
-        lessons of them with lesson_tokens each, lesson_batch at a time, in so many steps; sets of
-        layers are calibrated on `calibration` of them, with so many trials. artefacts: the folder
-        where all of it is kept; left out, one in the user's cache.
+        more: what depths and drafters learn about the model's layers, they learn from its own
+        answers: lessons of them with lesson_tokens each, lesson_batch at a time, in so many steps;
+        sets of layers are calibrated on `calibration` of them, with so many trials. artefacts: the
+        folder where all of it is kept; left out, one in the user's cache.
         """
         # Imported here: listing workloads needs none of it.
+        from paretoken.evaluators.environment import device_named
         from paretoken.evaluators.language_opening import check_options, open_language
         from paretoken.evaluators.metrics.by_sample import load_metrics
+        from paretoken.evaluators.shortening.options import learning
 
-        check_options("text", unknown, _OPTIONS)
+        kind = device_named(device).type
+        folder, sizes, named = learning(more, _LESSONS[kind])
+        check_options("text", more, _OPTIONS)
         measured = load_metrics(metrics, self.modality)
         opened = open_language(
             model=model, prompts=Path(prompts).expanduser() if prompts else PROMPTS, tokens=tokens,
             device=device, samples=samples, usual=_SIZES,
         )  # fmt: skip
-        from paretoken.evaluators.cache_folder import cache_folder
         from paretoken.evaluators.models import draft_head, language_model
-        from paretoken.evaluators.shortening.school import Sizes
         from paretoken.evaluators.shortening.text_lessons import TextLessons
         from paretoken.evaluators.text_workload import TextWorkload
-        from paretoken.evaluators.training.sizes import sized
-
-        given = {
-            "lessons": lessons, "steps": steps, "lesson_batch": lesson_batch,
-            "calibration": calibration, "trials": trials, "lesson_tokens": lesson_tokens,
-        }  # fmt: skip
-        size = sized(_LESSONS[opened.device.type], given)
-        learning = TextLessons(
-            Path(artefacts).expanduser() if artefacts else cache_folder("artefacts"),
-            Sizes(
-                size["lessons"], size["steps"], size["lesson_batch"], size["calibration"],
-                size["trials"],
-            ),
-            size["lesson_tokens"],
-        )  # fmt: skip
 
         second = None
         if draft is not None:
@@ -123,7 +103,7 @@ class Text:
             opened.model, opened.tokenizer, opened.prompts, device=opened.device,
             tokens=opened.tokens, batch=batch, draft=second, head=trained,
             corpus=Path(corpus).expanduser() if corpus else CORPUS, metrics=measured,
-            lessons=learning,
+            lessons=TextLessons(folder, sizes, named["lesson_tokens"]),
         )  # fmt: skip
 
 
