@@ -40,7 +40,7 @@ class Groups:
     ) -> tuple[Tensor, Trace]:
         """As `Decoding.run`; a sample's row id is that of its place in the whole list."""
         wanted, groups = len(classes), self._of[classes]
-        parts = [(groups == group).nonzero().flatten() for group in groups.unique()]
+        parts = [(groups == group).nonzero().flatten() for group in sorted(set(groups.tolist()))]
         # All are made before any is timed: what they capture must not lie between two of them.
         made = [self._decoding(int(groups[part[0]]), len(part)) for part in parts]
         tokens, traces, done = [], [], 0

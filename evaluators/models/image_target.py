@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -78,7 +78,7 @@ class ImageTarget:
         return self.model.forward_window(tokens, positions, cache, key_length)
 
     def model_of(
-        self, choose: Callable[[torch.nn.ModuleList], Sequence[torch.nn.Module]]
+        self, choose: Callable[[torch.nn.ModuleList], Iterable[torch.nn.Module]]
     ) -> Transformer:
         """The model with the layers that are chosen from its own; the weights are shared."""
         twin = copy.copy(self.model)

@@ -125,7 +125,7 @@ def _matrices(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Linear]]:
 def _twin(
     module: nn.Module, name: str, replaced: Callable[[str, nn.Linear], nn.Module]
 ) -> nn.Module:
-    """A module of its own, down to its matrices, with those that `replaced` gives in their place."""
+    """A module of its own, down to its matrices, with what `replaced` gives in their place."""
     twin = copy.copy(module)
     twin._modules = {
         part: child

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -255,7 +255,7 @@ class TextTarget:
         """The same model with only some of its layers, in their order; the weights are shared."""
         return self._with(self.model_of(lambda layers: [layers[i] for i in kept]))
 
-    def model_of(self, choose: Callable[[torch.nn.ModuleList], Sequence[torch.nn.Module]]) -> Any:
+    def model_of(self, choose: Callable[[torch.nn.ModuleList], Iterable[torch.nn.Module]]) -> Any:
         """The model with the layers that are chosen from its own; the weights are shared."""
         body_name = self.model.base_model_prefix
         body = getattr(self.model, body_name, None)

@@ -67,7 +67,7 @@ class ImageLessons:
                 )  # fmt: skip
                 tokens, _ = decoding.run(
                     classes, _FIRST,
-                    lambda done, of: school.report(f"{done} of {of} images to learn from", done / of),
+                    lambda done, of: school.report(f"{done} of {of} images drawn", done / of),
                 )  # fmt: skip
                 tokens = tokens.clone()
                 kept.save(key, {"answers": {"tokens": tokens}}, {"lessons": many})

@@ -67,10 +67,9 @@ class Routers:
         x = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)
         score = (x @ self.weight[layer]) / x.shape[-1] ** 0.5 + self.bias[layer]
         r = score.sigmoid()
-        if prompts is None:
-            return r.mean(-1).clamp(_CLOSE, 1 - _CLOSE)
-        counts = prompts.to(r.dtype)
-        return ((r * counts).sum(-1) / counts.sum(-1)).clamp(_CLOSE, 1 - _CLOSE)
+        counts = torch.ones_like(r) if prompts is None else prompts.to(r.dtype)
+        mean: Tensor = (r * counts).sum(-1) / counts.sum(-1)
+        return mean.clamp(_CLOSE, 1 - _CLOSE)
 
 
 class Soft:

@@ -1,4 +1,4 @@
-"""Lessons of a language model: its own answers to prompts that are made up, never to those judged."""
+"""Lessons of a language model: its own answers to prompts that are made up, not those judged."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ def routers() -> Space:
     """Depths that learn, and calibrated sets, as the model itself or as its drafter."""
     return (
         Space(derive(Candidate, modality="text"))
-        .narrow("shortened.depth", ("fixed", "routed", "by_position"))
         .fix("shortened.drafter", "none")
+        .narrow("shortened.depth", ("fixed", "routed", "by_position"))
         .narrow("speculative.drafter", ("fewer_layers", "skip_layers"))
         .narrow("fewer_layers.depth", ("fixed", "routed"))
         .narrow("fixed.skipped", (0.0, 0.1, 0.2, 0.3))

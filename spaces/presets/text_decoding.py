@@ -21,11 +21,11 @@ def text_decoding(drafters: tuple[str, ...] = ALONE) -> Space:
     return (
         Space(derive(Candidate, modality="text"))
         .narrow("decoder.drafter", drafters)
+        # A shortened model by itself, or with drafts that cost nothing: two losses are not mixed.
+        .narrow("shortened.drafter", ("none", "prompt_lookup"))
         # What has to be learnt first is searched by the preset `routers`.
         .narrow("shortened.depth", ("by_position", "by_prompt"))
         .fix("by_position.rank", 0)
-        # A shortened model by itself, or with drafts that cost nothing: two losses are not mixed.
-        .narrow("shortened.drafter", ("none", "prompt_lookup"))
         .fix("shortened.verifier", "exact")
         .fix("shortened.length", "fixed")
         .fix("shortened.drafts", 1)
