@@ -5,8 +5,8 @@ layer is needed; what is not needed is left out of the prompt and of every token
 Training is as in the paper's two stages. First the routers learn, on the model's own answers, with
 layers mixed in by how much they are needed, to stay near the whole model's laws and to leave out
 the share `skipped` (a penalty, which stands for the paper's alpha). Then, with a rank, a LoRA
-learns to live with what they leave out. `threshold` is a knob of decoding alone: 0.5 leaves out `skipped`
-on average over the prompts learnt from, less keeps more.
+learns to live with what they leave out. `threshold` is a knob of decoding alone: at 0.5 the share
+`skipped` is left out on average over the prompts learnt from, at less fewer layers are.
 Departures: see `shortening.routers`. The choice is made beforehand, in float32, by reading the
 prompt once without a cache, and is not timed; it is a product of a vector with each state that
 enters a layer.
