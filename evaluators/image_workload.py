@@ -136,9 +136,9 @@ class ImageWorkload:
     def behaviour(self, candidate: Component, recording: bytes) -> Behaviour:
         begun = time.perf_counter()
         candidate = at_batch(candidate, self._batch)
+        decoder = _decoder(candidate)
         if self._rows is None or self._rows[0] != recording:
             self._rows = (recording, RecordedRows.load(recording))
-        decoder = _decoder(candidate)
         short = self._shortenings.of_target(decoder)
         law = law_of(decoder, candidate.sampling, self._geometry_on_cpu, self._rows[1])
         tree = to_tree(candidate)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
 from paretoken.evaluators.models.key_value_cache import KeyValueCache
+from paretoken.evaluators.models.layered import Layered, Replace
 from paretoken.evaluators.models.llamagen import Transformer
-from paretoken.spaces.errors import MeasurementFailed
 
 if TYPE_CHECKING:
     from paretoken.evaluators.shortening.school import School
 
 
-class ImageTarget:
+class ImageTarget(Layered):
     """A transformer ready for cached decoding; see `paretoken.evaluators.engine.target.Target`.
 
     Guidance doubles the batch: rows 0 … B - 1 see the class, rows B … 2B - 1 the null class.
@@ -77,10 +76,7 @@ class ImageTarget:
     ) -> Tensor:
         return self.model.forward_window(tokens, positions, cache, key_length)
 
-    def model_of(
-        self, choose: Callable[[torch.nn.ModuleList], Iterable[torch.nn.Module]]
-    ) -> Transformer:
-        """The model with the layers that are chosen from its own; the weights are shared."""
+    def model_of(self, choose: Replace) -> Transformer:
         twin = copy.copy(self.model)
         layers = torch.nn.ModuleList(choose(self.model.layers))
         twin._modules = {**self.model._modules, "layers": layers}
@@ -106,17 +102,3 @@ class ImageTarget:
     def width_of_states(self) -> int:
         """Numbers of a token's state between two layers."""
         return self.model.config.dim
-
-    @property
-    def every_layer(self) -> torch.nn.ModuleList:
-        """The model's layers."""
-        return self.model.layers
-
-    def school(self) -> School:
-        """What depths learn about the model; fails a candidate where nobody teaches it."""
-        if self._school is None:
-            raise MeasurementFailed(
-                "unsupported",
-                "this workload does not train depths: use another one, with rank 0.",
-            )
-        return self._school

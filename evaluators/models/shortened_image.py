@@ -34,14 +34,8 @@ class ShortenedImage(ImageTarget):
         assert kept.shape[1:] == (1 + whole.length, whole.layers)
         self._stages = Stages(kept, classes, whole.device)
         self._chosen: Sequence[bool | Tensor] = ()
-        self._school = None
-        model = whole.model
-        if adapter is not None:
-            changed = adapter
-            model = whole.model_of(
-                lambda layers: [changed.within(layer, i) for i, layer in enumerate(layers)]
-            )
-        self._hold(model, whole.device, whole.dtype)
+        layers = whole.layers_with(adapter)
+        self._hold(whole.model_of(lambda _: layers), whole.device, whole.dtype)
 
     @property
     def begins(self) -> tuple[int, ...]:

@@ -44,20 +44,15 @@ class ShortenedTarget(TextTarget):
         prompts: Tensor | None = None,
     ) -> None:
         assert kept.shape[1:] == (1 + whole.length, whole.layers)
-        self._whole, self._adapter = whole, adapter
+        self._whole = whole
         self._stages = Stages(kept, prompts, whole.device)
         self._chosen: Sequence[bool | Tensor] = ()
-        model = whole.model_of(self._gated)
+        layers = whole.layers_with(adapter)
+        model = whole.model_of(lambda _: [Gated(one, i, self._of) for i, one in enumerate(layers)])
         super().__init__(
             model, whole.contexts, length=whole.length, ends=whole.ends, device=whole.device,
             dtype=whole.dtype, trigrams=whole.trigrams,
         )  # fmt: skip
-
-    def _gated(self, layers: torch.nn.ModuleList) -> list[torch.nn.Module]:
-        return [
-            Gated(layer if self._adapter is None else self._adapter.within(layer, i), i, self._of)
-            for i, layer in enumerate(layers)
-        ]
 
     def _of(self, layer: int, states: Tensor) -> bool | Tensor:
         return self._chosen[layer]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,6 +20,7 @@ from paretoken.evaluators.engine.tree import Tree
 from paretoken.evaluators.engine.trigrams import Trigrams
 from paretoken.evaluators.models.cropped_caches import CroppedCaches
 from paretoken.evaluators.models.draft_head import DraftHead
+from paretoken.evaluators.models.layered import Layered, Replace
 from paretoken.evaluators.models.likeness import likeness
 from paretoken.evaluators.models.row_cache import RowCache
 from paretoken.evaluators.models.stages import Shortening
@@ -43,7 +44,7 @@ class Context:
     source: tuple[int, int]
 
 
-class TextTarget:
+class TextTarget(Layered):
     """A language model with its prompts; see `paretoken.evaluators.engine.target.Target`.
 
     contexts: prompt i is class i. length: tokens of an answer at most. ends: tokens that end one.
@@ -230,15 +231,6 @@ class TextTarget:
             )
         return self._head
 
-    def school(self) -> School:
-        """What depths learn about the model; fails a candidate where nobody teaches it."""
-        if self._school is None:
-            raise MeasurementFailed(
-                "unsupported",
-                "this workload does not train depths: use another one, with rank 0.",
-            )
-        return self._school
-
     def shortening(self, depth: Depth) -> Shortening:
         """What a depth leaves out, and what it changes."""
         if self._shortening is not None:
@@ -255,8 +247,7 @@ class TextTarget:
         """The same model with only some of its layers, in their order; the weights are shared."""
         return self._with(self.model_of(lambda layers: [layers[i] for i in kept]))
 
-    def model_of(self, choose: Callable[[torch.nn.ModuleList], Iterable[torch.nn.Module]]) -> Any:
-        """The model with the layers that are chosen from its own; the weights are shared."""
+    def model_of(self, choose: Replace) -> Any:
         body_name = self.model.base_model_prefix
         body = getattr(self.model, body_name, None)
         if not isinstance(getattr(body, "layers", None), torch.nn.ModuleList):
@@ -293,18 +284,6 @@ class TextTarget:
     def width_of_states(self) -> int:
         """Numbers of a token's state between two layers."""
         return int(self.model.config.get_text_config().hidden_size)
-
-    @property
-    def every_layer(self) -> torch.nn.ModuleList:
-        """The model's layers."""
-        found: list[torch.nn.ModuleList] = []
-
-        def look(layers: torch.nn.ModuleList) -> torch.nn.ModuleList:
-            found.append(layers)
-            return layers
-
-        self.model_of(look)
-        return found[0]
 
     @property
     def layers(self) -> int:

@@ -44,7 +44,7 @@ class ImageLessons:
         """Where the depths of a model learn. identity: of the model, its grid included."""
         on = device.type
         told = {
-            "lessons": _VERSION,
+            "course": _VERSION,
             "model": identity,
             "arithmetic": "bfloat16 on cuda" if on == "cuda" else "float32",
         }

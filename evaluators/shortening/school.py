@@ -74,7 +74,7 @@ class School:
         folder: Path,
     ) -> None:
         self._make, self._sizes, self._folder = course, sizes, folder
-        self._identity = {**identity, **asdict(sizes), "torch": torch.__version__}
+        self._identity = {**identity, "lessons": sizes.lessons, "torch": torch.__version__}
         self._artefacts = Artefacts(folder, "shortened")
         self._known: dict[str, Artefact] = {}
         self.report: Report = lambda phase, share: None
@@ -92,7 +92,7 @@ class School:
         if rule == "greedy":
             dropped = self._dropped(layers, count)
             return tuple(i not in dropped for i in range(layers))
-        told = {"rule": rule, "count": count}
+        told = {"rule": rule, "count": count, **self._of("calibration", "trials")}
 
         def found(run: Run, say: Callable[[str, float], None]) -> tuple[Tensors, dict[str, Any]]:
             def tell(written: str, lost: float, done: int) -> None:
@@ -116,22 +116,22 @@ class School:
         def found(run: Run, say: Callable[[str, float], None]) -> tuple[Tensors, dict[str, Any]]:
             return self._trained_routers(skipped, run, say)
 
-        kept = self._learnt(f"routers that skip {skipped:g}", {"routers": skipped}, found)
+        told = {"routers": skipped, **self._of("steps", "batch", "calibration")}
+        kept = self._learnt(f"routers that skip {skipped:g}", told, found)
         return Routers.of(kept.tensors["learnt"], float(kept.facts["offset"]))
 
     def recovered(self, recovery: Recovery, layers: Tensor | Routers) -> LoRA:
         """LoRA that makes up for what is left out: by a table [1, 1 + N, L], or by routers."""
         if isinstance(layers, Routers):
-            without = {"routers": layers.digest}
+            without: dict[str, Any] = {"routers": layers.digest}
         else:
             raw = layers.to(torch.uint8).contiguous().numpy().tobytes()
-            table = [list(layers.shape), xxhash.xxh3_128_hexdigest(raw)]
-            without = {"table": table}  # type: ignore[dict-item]
+            without = {"table": [list(layers.shape), xxhash.xxh3_128_hexdigest(raw)]}
 
         def found(run: Run, say: Callable[[str, float], None]) -> tuple[Tensors, dict[str, Any]]:
             return self._trained_lora(recovery, layers, run, say)
 
-        told = {"lora": asdict(recovery), **without}
+        told = {"lora": asdict(recovery), **without, **self._of("steps", "batch")}
         kept = self._learnt(f"LoRA of rank {recovery.rank}", told, found)
         return LoRA(recovery.alpha / recovery.rank, kept.tensors["learnt"])
 
@@ -153,9 +153,14 @@ class School:
             layer, loss = next_dropped(layers, before, lost)
             return {"dropped": torch.tensor([*before, layer])}, {"lost": loss}
 
-        kept = self._learnt(f"layer {count} to drop", {"rule": "greedy", "count": count}, found)
+        told = {"rule": "greedy", "count": count, **self._of("calibration")}
+        kept = self._learnt(f"layer {count} to drop", told, found)
         order: list[int] = kept.tensors["learnt"]["dropped"].tolist()
         return order
+
+    def _of(self, *names: str) -> dict[str, int]:
+        """The sizes that something depends on."""
+        return {name: getattr(self._sizes, name) for name in names}
 
     def _lost(self, runs: Any) -> float:
         rows = self._course.learnt[: self._sizes.calibration]

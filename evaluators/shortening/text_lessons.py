@@ -38,7 +38,7 @@ class TextLessons:
         """Where the depths of a model learn. corpus: a text that prompts are about."""
         device = answering.device.type
         identity = {
-            "lessons": _VERSION,
+            "course": _VERSION,
             "model": digest_of(answering.model),
             "corpus": xxhash.xxh3_128_hexdigest(read_corpus(corpus).encode()),
             "tokens": self.tokens,
@@ -72,7 +72,7 @@ class TextLessons:
                 return False
 
             with torch.random.fork_rng(
-                devices=[model.device] if model.device.type == "cuda" else []
+                devices=[torch.cuda.current_device()] if model.device.type == "cuda" else []
             ):
                 answers = learned(
                     model, tokenizer, read_corpus(corpus), wanted, tokens=self.tokens,

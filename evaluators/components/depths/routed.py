@@ -47,13 +47,8 @@ class Routed(Recovering):
         if self.threshold == 0.0:
             return torch.ones(1, 1 + target.length, target.layers, dtype=torch.bool)
         gate = Deciding(self.without(target).on(target.device), target.layers, self.threshold)
-        adapter = self.adapter(target)
-        model = target.model_of(
-            lambda layers: [
-                Gated(layer if adapter is None else adapter.within(layer, i), i, gate)
-                for i, layer in enumerate(layers)
-            ]
-        )
+        layers = target.layers_with(self.adapter(target))
+        model = target.model_of(lambda _: [Gated(one, i, gate) for i, one in enumerate(layers)])
         rows = []
         with torch.no_grad():
             for prompt in range(target.asked):

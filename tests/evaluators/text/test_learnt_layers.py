@@ -353,7 +353,7 @@ def opened(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
             lesson_tokens=8,
             steps=4,
             trials=4,
-        )  # fmt: skip
+        )
     )
 
 
