@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from paretoken.evaluators.engine.decode import Decoding, Trace
+from paretoken.evaluators.engine.groups import Groups
 from paretoken.evaluators.text_judge import answer_of
 from paretoken.evaluators.timing import mean_and_error, repeat
 from paretoken.spaces.objectives import Objective
@@ -47,7 +48,7 @@ class _Pass:
 
 
 def time_answers(
-    decoding: Decoding,
+    decoding: Decoding | Groups,
     prompts: Tensor,
     kinds: Sequence[str],
     *,

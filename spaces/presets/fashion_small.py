@@ -15,6 +15,7 @@ def fashion_small() -> Space:
     """One decoder family with windows, couplings and relaxed verifiers; runtime as it is."""
     return (
         Space(derive(Candidate, modality="image"))
+        .fix("decoder", "speculative")
         .fix("decoder.drafter", "jacobi")
         .narrow("jacobi.window", (4, 8, 16))
         .narrow("jacobi.coupling", ("none", "gumbel"))
