@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ from paretoken.evaluators.image_tokenizers.told import (
     Conditions,
     quantities,
 )
+from paretoken.evaluators.image_tokenizers.writing import save
 from paretoken.evaluators.metrics.extractors import Extractor
 from paretoken.evaluators.training.artefacts import Artefacts
 from paretoken.evaluators.training.trainer import Counts
@@ -210,6 +212,12 @@ class TokenizerWorkload:
             model, coder, wanted.to(self._device), seed, _within(_quiet, "", 0.0, 1.0)
         )
         return made.images[:, 0].cpu().numpy()
+
+    def save(self, candidate: Component, folder: Path, seed: int, say: Say) -> Coder:
+        """Write the trained tokenizer into a folder; see `image_tokenizers.writing`."""
+        tokenizer, budget = _tokenizer(candidate), float(candidate.budget)
+        learner = self._maker.learner(tokenizer, budget, seed, Counts(), say)
+        return save(tokenizer, learner, self._sizes, self._train, folder)
 
     def _run(self, candidate: Component, seed: int, say: Report) -> tuple[_Run, str]:
         counts = Counts()

@@ -46,7 +46,8 @@ def pictures() -> Tensor:
     x, y, radius, grey = torch.rand(4, _IMAGES, 1, 1, generator=chance)
     across = torch.arange(SIDE) / SIDE
     inside = (across - x) ** 2 + (across.unsqueeze(1) - y) ** 2 < (0.1 + 0.3 * radius) ** 2
-    return (inside * (60 + 195 * grey)).to(torch.uint8).unsqueeze(1)
+    found: Tensor = (inside * (60 + 195 * grey)).to(torch.uint8).unsqueeze(1)
+    return found
 
 
 @dataclass

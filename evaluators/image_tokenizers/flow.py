@@ -111,7 +111,8 @@ class Flow(RegisterLearner):
 def _shortened(direction: Tensor) -> Tensor:
     """Each image's direction [B, 64, 16], no longer than the longest allowed."""
     length = direction.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1)
-    return direction * (_LONGEST / length).clamp_max(1.0)
+    shortened: Tensor = direction * (_LONGEST / length).clamp_max(1.0)
+    return shortened
 
 
 def _across(direction: Tensor, known: Tensor) -> Tensor:

@@ -65,7 +65,8 @@ def _means_of_clipped(middles: Tensor, clip: float) -> Tensor:
     beyond = torch.special.ndtr(-end)
     inner[:1], inner[-1:] = inner[:1] - clip * beyond, inner[-1:] + clip * beyond
     mass[:1], mass[-1:] = mass[:1] + beyond, mass[-1:] + beyond
-    return inner / mass
+    found: Tensor = inner / mass
+    return found
 
 
 def nearest(values: Tensor, levels: Tensor, clip: float, stretch: float) -> Tensor:

@@ -28,7 +28,7 @@ _PEAK = 2e-3
 _COLLAPSED = 0.05  # perplexity, as a share of what there is to choose from
 _LOOKED_AT = 0.2  # share of training after which a codebook is looked at
 _PROBED = 256  # images that it is looked at with
-_STATISTICS = 10_000  # images at most that a tokenizer's statistics are taken of
+STATISTICS = 10_000  # images at most that a tokenizer's statistics are taken of
 
 
 def libraries() -> list[str]:
@@ -56,7 +56,7 @@ class Maker:
 
         Raises MeasurementFailed: "collapsed" or "diverged".
         """
-        return self._coder(tokenizer, self._learner(tokenizer, budget, seed, counts, say))
+        return self._coder(tokenizer, self.learner(tokenizer, budget, seed, counts, say))
 
     def untrained(self, tokenizer: ImageTokenizer) -> Coder:
         """The tokenizer with a network as it is before training: it takes the same time."""
@@ -70,7 +70,7 @@ class Maker:
         )  # fmt: skip
 
     def _coder(self, tokenizer: ImageTokenizer, learner: Learner | None) -> Coder:
-        return tokenizer.coder(learner, self._images[:_STATISTICS])
+        return tokenizer.coder(learner, self._images[:STATISTICS])
 
     def _fresh(self, tokenizer: ImageTokenizer, seed: int) -> Learner | None:
         with torch.random.fork_rng(devices=[]):
@@ -82,9 +82,10 @@ class Maker:
         precision = "bfloat16" if self._device.type == "cuda" else "float32"
         return Recipe(max(1, round(budget * self._steps)), self._sizes.batch, _PEAK, precision)
 
-    def _learner(
+    def learner(
         self, tokenizer: ImageTokenizer, budget: float, seed: int, counts: Counts, say: Say
     ) -> Learner | None:
+        """The trained network, None where nothing is trained; see `coder`."""
         recipe, key = self._recipe(budget), self.key(tokenizer, budget, seed)
         if self._ready is not None and self._ready[0] == key:
             counts.spared += recipe.steps

@@ -39,7 +39,7 @@ def test_five_families_on_two_hundred_drawn_pictures(
     assert "VQ of 512, 8 x 8" in told and "plain decoding" not in told
     assert "jpeg(quality=25" in told and "flextok(kept=8" in told
     assert len(trials) == 9 and {trial["state"] for trial in trials} == {"done"}
-    families = {trial["candidate"]["tokenizer"]["is"] for trial in trials}
+    families = {trial["settings"]["tokenizer"]["is"] for trial in trials}
     assert len(families) == 5
     for trial in trials:
         found = trial["quantities"]
