@@ -530,6 +530,37 @@ def test_filters_that_never_bind_are_one_class() -> None:
     assert len({str(canonical(verifier_of(tree))) for tree in split}) == len(SPACES)
 
 
+def test_a_clustering_matters_where_it_forms_the_groups_and_then_their_size_does_not() -> None:
+    def simplest(tree: Tree) -> str:
+        return str(canonical(verifier_of(tree)))
+
+    other = {"clustering": {"is": "clusterings/random", "clusters": 7}}
+    for source in ("target", "draft", "blocks"):
+        assert simplest(grouped(5, source)) == simplest(grouped(5, source) | other)
+    assert simplest(clustered(7)) != simplest(clustered(7) | other)
+    assert simplest(clustered(7)) == simplest(clustered(7) | {"size": 1})
+    by_use = {"is": "clusterings/kmeans", "clusters": 7, "weighting": "usage"}
+    assert simplest(clustered(7)) == simplest(clustered(7) | {"clustering": by_use})
+
+
+def test_masses_summed_once_are_those_of_the_listed_members() -> None:
+    """Without a filter no member is looked at; a filter that never binds looks at all."""
+    where = places()
+    for tree in (clustered(3), clustered(5, "balanced"), clustered(2, "agglomerative", "codebook")):
+        for p, q in PROBES.values():
+            law, draft = (torch.tensor([v], dtype=torch.float64) for v in (p, q))
+            tokens = torch.arange(V).unsqueeze(0)
+            found = cast(Any, verifier_of(tree))
+            listed, present = found._members(law, draft, tokens, where.geometry)
+            flat = listed.flatten(-2)
+            over, under = (
+                (of.gather(-1, flat).view(listed.shape) * present).sum(-1) for of in (law, draft)
+            )
+            summed = found.ratio(law, draft, tokens, torch.tensor(0), where.geometry)
+            drafted = torch.tensor([q]) > 0
+            assert torch.allclose(summed[drafted], (over / under)[drafted], rtol=1e-12, atol=CLOSE)
+
+
 @pytest.mark.parametrize("bound", [1.0, 1.5, 100.0])
 def test_additive_bounds_of_one_and_more_are_one_class(bound: float) -> None:
     where = places()
