@@ -67,7 +67,8 @@ def time_answers(
         passes.append(_Pass(torch.tensor([len(answer_of(row, ends)) for row in rows]), trace))
         return passes[-1].writing_s
 
-    decoding.run(prompts[:batch])  # warm-up
+    # A warm-up: of groups of prompts each has rounds of its own.
+    decoding.run(prompts if isinstance(decoding, Groups) else prompts[:batch])
     timed = repeat(
         once, warm_up=0, least=LEAST_REPEATS, most=MOST_REPEATS, enough_s=ENOUGH_S[device.type]
     )

@@ -15,11 +15,12 @@ from paretoken.cache.fingerprint import fingerprint
 from paretoken.evaluators.models.gated_layer import Gated, gated
 from paretoken.evaluators.models.lora import LoRA
 from paretoken.evaluators.resumable import Run
-from paretoken.evaluators.shortening import school as school_module
+from paretoken.evaluators.shortening import teaching
 from paretoken.evaluators.shortening.course import TextCourse, with_layers
 from paretoken.evaluators.shortening.routers import Deciding, Routers
-from paretoken.evaluators.shortening.school import Recovery, School, Sizes
+from paretoken.evaluators.shortening.school import School
 from paretoken.evaluators.shortening.skip_sets import bayesian, by_rule, next_dropped
+from paretoken.evaluators.shortening.teaching import Recovery, Sizes, decided
 from paretoken.evaluators.shortening.training import train
 from paretoken.spaces.candidate import from_tree
 from paretoken.spaces.canonical import canonical
@@ -118,7 +119,7 @@ def test_routers_leave_out_the_share_they_were_asked_for(tiny: Any, tmp_path: Pa
     shares = {}
     for skipped in (0.25, 0.5, 0.75):
         routers = school.routers(skipped)
-        _, kept = school._decided(routers)
+        _, kept = decided(school._course, routers, school._course.learnt[:8])
         shares[skipped] = 1.0 - float(kept.float().mean())
         # Of 2 inner layers and 8 prompts no more than one decision is off, unless needs are equal.
         assert abs(shares[skipped] - skipped) <= 1 / 16 + 1e-9, shares
@@ -276,7 +277,7 @@ def test_what_was_learnt_is_not_learnt_again_nor_taken_for_something_else(
 ) -> None:
     trained = []
     monkeypatch.setattr(
-        school_module,
+        teaching,
         "train",
         lambda weights, *a, **k: trained.append(sorted(weights)) or train(weights, *a, **k),
     )
