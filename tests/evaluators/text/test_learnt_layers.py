@@ -238,20 +238,21 @@ def test_a_training_that_was_stopped_ends_with_the_same_bits(
     found = []
     for name in ("whole", "broken"):
         target = tiny()
-        school = school_of(target, tmp_path / name)
+        sizes = Sizes(lessons=24, steps=16, batch=4, calibration=8, trials=4)
+        school = school_of(target, tmp_path / name, sizes)
         if name == "broken":
             steps = torch.optim.AdamW.step
             calls = itertools.count(1)
 
             def step(self: Any, *args: Any, calls: Any = calls, steps: Any = steps) -> Any:
                 result = steps(self, *args)
-                if inside and next(calls) in (17, 40):  # after weights have changed
+                if inside and next(calls) in (4, 11):  # after weights have changed
                     raise Killed
                 return result
 
             monkeypatch.setattr(torch.optim.AdamW, "step", step)
             monkeypatch.setattr(Run, "due", lambda self: True)  # the last step before is there
-            for stop in (10, 35):
+            for stop in (5, 12):
 
                 def report(phase: str, share: float, stop: int = stop) -> None:
                     if not inside and f"step {stop} of" in phase:
