@@ -224,7 +224,9 @@ class ImageWorkload:
             pixels=self._pixels,
             report=report,
         )
-        return replace(found, seconds=time.perf_counter() - begun)
+        layers = self._shortenings.layers_run(_decoder(candidate))
+        seconds = time.perf_counter() - begun
+        return replace(found, quantities=(*found.quantities, layers), seconds=seconds)
 
     def generate(
         self, tree: Mapping[str, Any], classes: tuple[int, ...], samples: int, seed: int

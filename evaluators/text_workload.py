@@ -132,7 +132,9 @@ class TextWorkload(LanguageWorkload):
             device=self._device,
             report=report,
         )
-        return replace(found, seconds=time.perf_counter() - begun)
+        layers = self._answering.shortenings.layers_run(decoder_of(candidate))
+        seconds = time.perf_counter() - begun
+        return replace(found, quantities=(*found.quantities, layers), seconds=seconds)
 
     def generate(
         self, tree: Mapping[str, Any], classes: tuple[int, ...], samples: int, seed: int

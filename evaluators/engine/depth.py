@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor
 
-from paretoken.evaluators.shortening.school import Recovery
+from paretoken.evaluators.shortening.teaching import Recovery
 from paretoken.spaces.component import Component, knob
 
 if TYPE_CHECKING:

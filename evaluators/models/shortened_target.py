@@ -71,7 +71,8 @@ class ShortenedTarget(TextTarget):
             raise MeasurementFailed(
                 "unsupported",
                 "leaving layers out needs a model whose layers attend to all places, and "
-                f"{type(self.model).__name__} has others: use decoders/speculative.",
+                f"{type(self.model).__name__} has others: use decoders/speculative, "
+                "and another drafter than fewer_layers.",
             )
         return _PromptCache(batch, self._slots, self.device)
 

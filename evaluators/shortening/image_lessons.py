@@ -14,7 +14,8 @@ from paretoken.evaluators.engine.geometry import Geometry
 from paretoken.evaluators.models.image_target import ImageTarget
 from paretoken.evaluators.models.llamagen import Transformer
 from paretoken.evaluators.shortening.course import ImageCourse
-from paretoken.evaluators.shortening.school import School, Sizes
+from paretoken.evaluators.shortening.school import School
+from paretoken.evaluators.shortening.teaching import Sizes
 from paretoken.evaluators.training.artefacts import Artefacts
 from paretoken.spaces.candidate import from_tree
 

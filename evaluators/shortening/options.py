@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from paretoken.evaluators.cache_folder import cache_folder
-from paretoken.evaluators.shortening.school import Sizes
+from paretoken.evaluators.shortening.teaching import Sizes
 from paretoken.evaluators.training.sizes import sized
 
 

@@ -19,6 +19,7 @@ from paretoken.evaluators.engine.decode import Decoding
 from paretoken.evaluators.engine.groups import Groups
 from paretoken.evaluators.models.stages import Shortening, same
 from paretoken.spaces.candidate import to_tree
+from paretoken.spaces.records import Quantity
 from paretoken.spaces.workload import Report
 
 if TYPE_CHECKING:
@@ -58,6 +59,17 @@ class Shortenings:
         """What its drafter drafts with, where that is the target with a depth of its own."""
         drafter = decoder.drafter
         return self.of(drafter.depth) if isinstance(drafter, FewerLayers) else None
+
+    def layers_run(self, decoder: Speculative) -> Quantity:
+        """The share of the target's layers that a token takes, on average over prompts and places:
+        what is saved before any device has its say."""
+        short = self.of_target(decoder)
+        shares = torch.ones(1) if short is None else short[0][:, 1:].float().mean((1, 2))
+        error = float(shares.std() / len(shares) ** 0.5) if len(shares) > 1 else 0.0
+        return Quantity(
+            "layers_run", float(shares.mean()), error, len(shares), "fraction", False,
+            detail={"spread_from": "standard error over prompts"},
+        )  # fmt: skip
 
     def learn(self, decoder: Speculative, report: Report) -> None:
         """Have all learnt that a decoder needs; report: told how far that is."""

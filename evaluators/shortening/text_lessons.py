@@ -14,7 +14,8 @@ import xxhash
 from paretoken.evaluators.models.corpus import read_corpus
 from paretoken.evaluators.models.weights import digest_of
 from paretoken.evaluators.shortening.course import TextCourse
-from paretoken.evaluators.shortening.school import School, Sizes
+from paretoken.evaluators.shortening.school import School
+from paretoken.evaluators.shortening.teaching import Sizes
 from paretoken.evaluators.training.artefacts import Artefacts
 from paretoken.evaluators.workloads.text.head_data import Answers, learned
 

@@ -16,7 +16,8 @@ from paretoken.evaluators.models.llamagen import Transformer, TransformerConfig
 from paretoken.evaluators.models.lora import LoRA
 from paretoken.evaluators.models.shortened_image import ShortenedImage
 from paretoken.evaluators.shortening.course import ImageCourse
-from paretoken.evaluators.shortening.school import Recovery, School, Sizes
+from paretoken.evaluators.shortening.school import School
+from paretoken.evaluators.shortening.teaching import Recovery, Sizes
 from paretoken.spaces.candidate import from_tree
 from paretoken.spaces.errors import BadInput
 from paretoken.spaces.plugins import KINDS

@@ -22,7 +22,7 @@ class FewerLayers(ModelDrafter):
     window: int = knob(
         4, low=1, high=64, grid=(2, 3, 4, 6), log=True, doc="Tokens a target forward sees."
     )
-    depth: Depth = part("depths", default="routed", doc="Which layers draft for which token.")
+    depth: Depth = part("depths", default="by_prompt", doc="Which layers draft for which token.")
 
     def memory(self, shape: Shape) -> DraftMemory:
         model = shape.target.shortened(self.depth, shape.prompts)

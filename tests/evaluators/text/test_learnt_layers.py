@@ -15,11 +15,12 @@ from paretoken.cache.fingerprint import fingerprint
 from paretoken.evaluators.models.gated_layer import Gated, gated
 from paretoken.evaluators.models.lora import LoRA
 from paretoken.evaluators.resumable import Run
-from paretoken.evaluators.shortening import school as school_module
+from paretoken.evaluators.shortening import teaching
 from paretoken.evaluators.shortening.course import TextCourse, with_layers
 from paretoken.evaluators.shortening.routers import Deciding, Routers
-from paretoken.evaluators.shortening.school import Recovery, School, Sizes
+from paretoken.evaluators.shortening.school import School
 from paretoken.evaluators.shortening.skip_sets import bayesian, by_rule, next_dropped
+from paretoken.evaluators.shortening.teaching import Recovery, Sizes, decided
 from paretoken.evaluators.shortening.training import train
 from paretoken.spaces.candidate import from_tree
 from paretoken.spaces.canonical import canonical
@@ -118,7 +119,7 @@ def test_routers_leave_out_the_share_they_were_asked_for(tiny: Any, tmp_path: Pa
     shares = {}
     for skipped in (0.25, 0.5, 0.75):
         routers = school.routers(skipped)
-        _, kept = school._decided(routers)
+        _, kept = decided(school._course, routers, school._course.learnt[:8])
         shares[skipped] = 1.0 - float(kept.float().mean())
         # Of 2 inner layers and 8 prompts no more than one decision is off, unless needs are equal.
         assert abs(shares[skipped] - skipped) <= 1 / 16 + 1e-9, shares
@@ -237,20 +238,21 @@ def test_a_training_that_was_stopped_ends_with_the_same_bits(
     found = []
     for name in ("whole", "broken"):
         target = tiny()
-        school = school_of(target, tmp_path / name)
+        sizes = Sizes(lessons=24, steps=16, batch=4, calibration=8, trials=4)
+        school = school_of(target, tmp_path / name, sizes)
         if name == "broken":
             steps = torch.optim.AdamW.step
             calls = itertools.count(1)
 
             def step(self: Any, *args: Any, calls: Any = calls, steps: Any = steps) -> Any:
                 result = steps(self, *args)
-                if inside and next(calls) in (17, 40):  # after weights have changed
+                if inside and next(calls) in (4, 11):  # after weights have changed
                     raise Killed
                 return result
 
             monkeypatch.setattr(torch.optim.AdamW, "step", step)
             monkeypatch.setattr(Run, "due", lambda self: True)  # the last step before is there
-            for stop in (10, 35):
+            for stop in (5, 12):
 
                 def report(phase: str, share: float, stop: int = stop) -> None:
                     if not inside and f"step {stop} of" in phase:
@@ -276,7 +278,7 @@ def test_what_was_learnt_is_not_learnt_again_nor_taken_for_something_else(
 ) -> None:
     trained = []
     monkeypatch.setattr(
-        school_module,
+        teaching,
         "train",
         lambda weights, *a, **k: trained.append(sorted(weights)) or train(weights, *a, **k),
     )

@@ -91,6 +91,10 @@ def test_capture_changes_no_token(
     decoder = {"drafter": {"is": f"drafters/{drafter}"}, "length": {"is": f"lengths/{length}"}}
     if drafter != "none":
         decoder["drafter"]["window"] = 5
+    if drafter == "fewer_layers":
+        if type(target.model).__name__.startswith("Mistral"):
+            pytest.skip("layers can be left out only where they attend to all places")
+        decoder["drafter"]["depth"] = {"is": "depths/by_position", "last": 0.5}
     plain, _ = answers(target, {}, temperature, 1, False)
     eager, trace = answers(target, decoder, temperature, 3, False)
     captured, same = answers(target, decoder, temperature, 3, True)

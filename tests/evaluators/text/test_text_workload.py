@@ -252,6 +252,8 @@ def test_routers_sets_and_schedules_are_learnt_and_searched(searched: Any, tmp_p
     for one in found:
         lossless = one["settings"]["decoder"]["is"] == "decoders/speculative"
         assert (one["quantities"]["as_plain"]["value"] == 1.0) == lossless
+        run = one["quantities"]["layers_run"]["value"]
+        assert (run == 1.0) == lossless and 0.5 <= run <= 1.0
     kinds = {
         key
         for path in (tmp_path / "learnt" / "shortened").rglob("manifest.json")
