@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from paretoken.evaluators.engine.decode import Decoding, Trace
+from paretoken.evaluators.engine.decode import Trace
 from paretoken.evaluators.timing import mean_and_error, repeat
 from paretoken.spaces.objectives import Objective
 from paretoken.spaces.records import Quantity
@@ -28,8 +29,19 @@ _ENOUGH_S = {"cpu": 3.0, "cuda": 0.5}
 _MOMENTS = {"cpu": 1, "cuda": 3}
 
 
+class Draws(Protocol):
+    """What is timed: see `Decoding`."""
+
+    @property
+    def capture_seconds(self) -> float:
+        """What capturing its work took."""
+
+    def run(self, classes: Tensor, first_id: int = 0) -> tuple[Tensor, Trace]:
+        """Tokens [n, N] of one image per class [n], and the trace."""
+
+
 def time_images(
-    build: Callable[[], Decoding],
+    build: Callable[[], Draws],
     *,
     batch: int,
     length: int,
@@ -48,7 +60,7 @@ def time_images(
     traces: dict[int, Trace] = {}  # of each repeat; that of a warm-up is overwritten
     captured = 0.0
     decoded = torch.empty(0)
-    decoding: Decoding | None = None
+    decoding: Draws | None = None
 
     def anew() -> None:
         nonlocal decoding, captured

@@ -17,11 +17,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from paretoken.evaluators.components.decoders.shortened import Shortened
 from paretoken.evaluators.components.decoders.speculative import Speculative
 from paretoken.evaluators.contact_sheet import contact_sheet
 from paretoken.evaluators.engine.decode import Decoding
 from paretoken.evaluators.engine.geometry import Geometry
+from paretoken.evaluators.engine.groups import Groups
 from paretoken.evaluators.environment import environment
+from paretoken.evaluators.image_pixels import MOST_ROWS, in_pixels, in_turn
 from paretoken.evaluators.image_speed import IMAGES_PER_S, TIMED_SEED, time_images
 from paretoken.evaluators.law import law_of
 from paretoken.evaluators.metrics.by_sample import ImageMetric, identities, scored
@@ -32,23 +35,25 @@ from paretoken.evaluators.metrics.reference import Reference
 from paretoken.evaluators.metrics.spread import SETS, Calibration, check_disjoint
 from paretoken.evaluators.models.image_target import ImageTarget
 from paretoken.evaluators.models.llamagen import Transformer
-from paretoken.evaluators.models.vq import Tokenizer, to_uint8
+from paretoken.evaluators.models.shortened_image import ShortenedImage
+from paretoken.evaluators.models.stages import Shortening
+from paretoken.evaluators.models.vq import Tokenizer
 from paretoken.evaluators.models.weights import digest_of
 from paretoken.evaluators.recorded_rows import SAMPLES, RecordedRows
 from paretoken.evaluators.runtime import at_batch, dtype_of, precision
+from paretoken.evaluators.shortening.image_lessons import ImageLessons
+from paretoken.evaluators.shortening.shortenings import Shortenings, digest_of_layers
 from paretoken.evaluators.timing import mean_and_error
 from paretoken.spaces.candidate import from_tree, to_tree
 from paretoken.spaces.component import Component
-from paretoken.spaces.errors import BadInput, MeasurementFailed
+from paretoken.spaces.errors import BadInput
 from paretoken.spaces.workload import Behaviour, Observed, Report, Sampled
 
 # Tokens fed to the model at once when quality is measured: on CUDA they fill the device, on a CPU
 # they still fit its caches (window 16 of the fashion model: 32 rows took 90 s for 500 images where
-# 125 rows took 114 s). Their laws hold so many numbers at most: 128 MB a tensor. Pixels are decoded
-# in parts of as many images as there are rows at most.
+# 125 rows took 114 s). Their laws hold so many numbers at most: 128 MB a tensor.
 _FED_AT_ONCE = {"cpu": 512, "cuda": 32768}
 _LAWS_AT_ONCE = 1 << 25
-_MOST_ROWS = {"cpu": 128, "cuda": 1024}
 # What rows are recorded with: token for token plain decoding, in a quarter of the forwards.
 _RECORDED = {
     "is": "decoders/speculative",
@@ -59,7 +64,8 @@ _RECORDED = {
 class ImageWorkload:
     """A class-conditional image model with its tokenizer, reference and extractor.
 
-    metrics: measured beside its own quantities.
+    metrics: measured beside its own quantities. lessons: how depths learn; without, those that have
+    to are refused.
     """
 
     objectives = (IMAGES_PER_S, OBJECTIVES["fid"])
@@ -76,6 +82,7 @@ class ImageWorkload:
         reference: Reference | None = None,
         calibration: Calibration | None = None,
         metrics: Sequence[ImageMetric] = (),
+        lessons: ImageLessons | None = None,
     ) -> None:
         self._transformer, self._device = transformer, device
         self._tokenizer = tokenizer.to(device).eval().requires_grad_(False)
@@ -90,6 +97,10 @@ class ImageWorkload:
             tokenizer.quantize.embedding.weight.detach(),
         )
         self._target: ImageTarget | None = None
+        self._school = (
+            None if lessons is None else lessons.school(transformer, self._identity, device)
+        )
+        self._shortenings = Shortenings(lambda: self._exact, self._school)
         self._rows: tuple[bytes, RecordedRows] | None = None
         self.environment = environment(device)
 
@@ -124,9 +135,10 @@ class ImageWorkload:
     def behaviour(self, candidate: Component, recording: bytes) -> Behaviour:
         begun = time.perf_counter()
         candidate = at_batch(candidate, self._batch)
+        decoder = _decoder(candidate)
         if self._rows is None or self._rows[0] != recording:
             self._rows = (recording, RecordedRows.load(recording))
-        decoder = _decoder(candidate)
+        short = self._shortenings.of_target(decoder)
         law = law_of(decoder, candidate.sampling, self._geometry_on_cpu, self._rows[1])
         tree = to_tree(candidate)
         dtype = str(dtype_of(candidate, self._device)).removeprefix("torch.")
@@ -136,17 +148,26 @@ class ImageWorkload:
             conditions["reference"] = self._reference.digest
         if self._metrics:
             conditions["metrics"] = identities(self._metrics)
+        context = {**self.context(), "dtype": dtype, "precision": precision(self._device)}
+        evidence = law.evidence
+        if short is not None:  # another target, known exactly
+            context["layers"] = digest_of_layers(short)
+            evidence = {"lossless": "no", "target": "layers are left out", "rule": evidence}
         return Behaviour(
-            context={**self.context(), "dtype": dtype, "precision": precision(self._device)},
+            context=context,
             target=law.target,
             drafting={part: tree["decoder"][part] for part in ("drafter", "length")},
             rule=law.rule,
             lossless=law.lossless,
-            evidence=law.evidence,
+            evidence=evidence,
             conditions=conditions,
             runtime=tree["runtime"],
             seconds=time.perf_counter() - begun,
         )
+
+    def prepare(self, candidate: Component, report: Report) -> None:
+        """Have learnt what the candidate's layers are left out by."""
+        self._shortenings.learn(_decoder(candidate), report)
 
     def sample(self, candidate: Component, samples: int, seed: int, report: Report) -> Sampled:
         """Tokens of so many images, classes in turn."""
@@ -203,7 +224,9 @@ class ImageWorkload:
             pixels=self._pixels,
             report=report,
         )
-        return replace(found, seconds=time.perf_counter() - begun)
+        layers = self._shortenings.layers_run(_decoder(candidate))
+        seconds = time.perf_counter() - begun
+        return replace(found, quantities=(*found.quantities, layers), seconds=seconds)
 
     def generate(
         self, tree: Mapping[str, Any], classes: tuple[int, ...], samples: int, seed: int
@@ -226,37 +249,37 @@ class ImageWorkload:
         kind = self._device.type
         fed = min(_FED_AT_ONCE[kind], _LAWS_AT_ONCE // self._transformer.config.vocabulary)
         fitting = fed // int(candidate.decoder.drafter.most)
-        rows = max(1, min(samples, _MOST_ROWS[kind], fitting))
+        rows = max(1, min(samples, MOST_ROWS[kind], fitting))
         return -(-samples // -(-samples // rows))
 
     def _classes(self, samples: int) -> Tensor:
-        """All classes in turn; evenly spaced ones where there are more classes than samples."""
-        known = self._transformer.config.classes
-        order = torch.arange(samples)
-        return order * known // samples if samples < known else order % known
+        return in_turn(samples, self._transformer.config.classes)
 
-    def _decoding(self, candidate: Component, batch: int, seed: int) -> Decoding:
-        dtype = dtype_of(candidate, self._device)
+    @cached_property
+    def _exact(self) -> ImageTarget:
+        """The target in float32, which depths are asked about."""
+        return ImageTarget(self._transformer, self._device, torch.float32, self._school)
+
+    def _decoding(self, candidate: Component, batch: int, seed: int) -> Decoding | Groups:
+        decoder, dtype = _decoder(candidate), dtype_of(candidate, self._device)
         if self._target is None or self._target.dtype != dtype:
             self._target = ImageTarget(self._transformer, self._device, dtype)
-        return Decoding(
-            self._target, _decoder(candidate), candidate.sampling, self._geometry,
-            batch=batch, seed=seed, graphs=bool(candidate.runtime.graphs),
-        )  # fmt: skip
+        whole = self._target
 
-    @torch.inference_mode()
+        def build(short: Shortening | None, classes: Tensor | None, rows: int) -> Decoding:
+            target = whole if short is None else ShortenedImage(whole, *short, classes)
+            return Decoding(
+                target, decoder, candidate.sampling, self._geometry, batch=rows, seed=seed,
+                graphs=bool(candidate.runtime.graphs), prompts=classes,
+            )  # fmt: skip
+
+        known = self._transformer.config.classes
+        return self._shortenings.decoding(decoder, build, prompts=known, batch=batch)
+
     def _pixels(self, tokens: Tensor) -> Tensor:
         """uint8 images [n, C, H, W] on the CPU."""
         config = self._transformer.config
-        parts = []
-        for part in torch.split(tokens, _MOST_ROWS[self._device.type]):
-            images = self._tokenizer.decode(part.to(self._device), config.height, config.width)
-            if not bool(images.isfinite().all()):
-                raise MeasurementFailed(
-                    "nan", "the tokenizer decoded to pixels that are no numbers"
-                )
-            parts.append(to_uint8(images).cpu())
-        return torch.cat(parts)
+        return in_pixels(self._tokenizer, tokens, config.height, config.width, self._device)
 
     @cached_property
     def _geometry_on_cpu(self) -> Geometry:
@@ -291,4 +314,9 @@ def _decoder(candidate: Component) -> Speculative:
     decoder = candidate.decoder
     if not isinstance(decoder, Speculative) or decoder.modality not in ("", "image"):
         raise BadInput(f"images are decoded with decoders/speculative, not {decoder.tag()}.")
+    if isinstance(decoder, Shortened) and decoder.depth.modality not in ("", "image"):
+        raise BadInput(
+            f"{decoder.depth.tag()} looks at the words of a prompt, which images have none of: use "
+            "depths/routed."
+        )
     return decoder

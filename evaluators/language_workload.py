@@ -15,6 +15,7 @@ from paretoken.evaluators.models.draft_head import DraftHead
 from paretoken.evaluators.models.weights import digest_of
 from paretoken.evaluators.recorded_rows import RecordedRows
 from paretoken.evaluators.runtime import dtype_of, precision
+from paretoken.evaluators.shortening.text_lessons import TextLessons
 from paretoken.evaluators.text_answering import Answering
 from paretoken.evaluators.text_judge import logits_of
 from paretoken.evaluators.text_prompts import Prompt
@@ -44,12 +45,13 @@ class LanguageWorkload:
         draft: Any = None,
         head: DraftHead | None = None,
         chat: bool = True,
+        lessons: TextLessons | None = None,
     ) -> None:
         self._prompts, self._device, self._batch = tuple(prompts), device, batch
         self.samples = len(self._prompts)
         self._answering = Answering(
             model, tokenizer, prompts, device=device, tokens=tokens, corpus=corpus, draft=draft,
-            head=head, chat=chat,
+            head=head, chat=chat, lessons=lessons,
         )  # fmt: skip
         self._identity = digest_of(model, *([] if draft is None else [draft]))
         contexts, ends = self._answering.contexts, self._answering.ends

@@ -19,13 +19,15 @@ class OutOfTime(Exception):
 
 
 class Run:
-    """State of all stages in one file, saved every minute and when time is up."""
+    """State of all stages in one file, saved every so often and when time is up."""
 
-    def __init__(self, folder: Path, minutes: float | None) -> None:
+    def __init__(
+        self, folder: Path, minutes: float | None = None, every_s: float = _SAVE_EVERY_S
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "checkpoint.pt"
         self.deadline = time.monotonic() + 60 * minutes if minutes else float("inf")
-        self._saved = time.monotonic()
+        self._saved, self._every_s = time.monotonic(), every_s
         self.state: dict[str, Any] = {}
         if self.path.exists():
             try:
@@ -45,7 +47,7 @@ class Run:
     def due(self) -> bool:
         """Whether the stage should put its state into `state` and call `pause`."""
         now = time.monotonic()
-        return now > self.deadline or now - self._saved > _SAVE_EVERY_S
+        return now > self.deadline or now - self._saved > self._every_s
 
     def pause(self) -> None:
         """Save; raise OutOfTime if the deadline has passed."""

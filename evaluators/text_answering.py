@@ -11,19 +11,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from paretoken.evaluators.components.decoders.shortened import Shortened
 from paretoken.evaluators.components.decoders.speculative import Speculative
 from paretoken.evaluators.engine.decode import Decoding
 from paretoken.evaluators.engine.geometry import Geometry
+from paretoken.evaluators.engine.groups import Groups
 from paretoken.evaluators.engine.ngrams import NGrams
 from paretoken.evaluators.engine.trigrams import Trigrams
 from paretoken.evaluators.models.corpus import ngrams_of, passages_of, trigrams_of
 from paretoken.evaluators.models.draft_head import DraftHead
 from paretoken.evaluators.models.language_model import contexts_of, ends_of
 from paretoken.evaluators.models.shortened_target import ShortenedTarget
+from paretoken.evaluators.models.stages import Shortening
 from paretoken.evaluators.models.text_target import TextTarget
 from paretoken.evaluators.models.weights import digest_of
 from paretoken.evaluators.runtime import dtype_of
+from paretoken.evaluators.shortening.shortenings import Shortenings
+from paretoken.evaluators.shortening.text_lessons import TextLessons
 from paretoken.evaluators.text_judge import answer_of
 from paretoken.evaluators.text_prompts import Prompt
 from paretoken.spaces.candidate import from_tree
@@ -39,6 +42,7 @@ class Answering:
     """model: in float32. tokens: of an answer at most. draft: a second model of the same tokens.
     head: one trained to draft for the model. corpus: a text file, for drafts that are looked up and
     for calibration. chat: whether prompts stand within the model's chat template.
+    lessons: how depths learn; without, those that have to are refused.
     """
 
     def __init__(
@@ -53,17 +57,20 @@ class Answering:
         draft: Any = None,
         head: DraftHead | None = None,
         chat: bool = True,
+        lessons: TextLessons | None = None,
     ) -> None:
         self.model, self.tokenizer, self._draft = model.eval(), tokenizer, draft
         self._head = head
         self.device, self.tokens, self._corpus = device, tokens, corpus
         self.contexts, self.ends = contexts_of(prompts, tokenizer, chat), ends_of(model, tokenizer)
         self._target: TextTarget | None = None
+        self._school = None if lessons is None else lessons.school(self, corpus)
+        self.shortenings = Shortenings(lambda: self.exact, self._school)
 
     @cached_property
     def exact(self) -> TextTarget:
         """The untouched target, in float32."""
-        return self._target_in(torch.float32)
+        return self.target_in(torch.float32)
 
     @cached_property
     def greedy(self) -> Tensor:
@@ -98,33 +105,27 @@ class Answering:
         """How many rows so many answers are best written in, where nobody takes the time."""
         return min(answers, _ROWS_AT_ONCE[self.device.type])
 
-    def kept(self, decoder: Speculative) -> Tensor | None:
-        """The layers that run, if any is left out; of the model in float32, whatever is run."""
-        if not isinstance(decoder, Shortened):
-            return None
-        kept = decoder.depth.kept(self.exact)
-        return None if kept.all() else kept
-
     def target_of(self, candidate: Component) -> TextTarget:
         """The target in a candidate's precision."""
         dtype = dtype_of(candidate, self.device)
         if dtype == torch.float32:
             return self.exact
         if self._target is None or self._target.dtype != dtype:
-            self._target = self._target_in(dtype)
+            self._target = self.target_in(dtype)
         return self._target
 
-    def decoding(self, candidate: Component, batch: int, seed: int) -> Decoding:
+    def decoding(self, candidate: Component, batch: int, seed: int) -> Decoding | Groups:
         """A candidate on its target, for `batch` rows."""
-        target = self.target_of(candidate)
-        decoder = decoder_of(candidate)
-        kept = self.kept(decoder)
-        if kept is not None:
-            target = ShortenedTarget(target, kept)
-        return Decoding(
-            target, decoder, candidate.sampling, self._geometry, batch=batch, seed=seed,
-            graphs=bool(candidate.runtime.graphs),
-        )  # fmt: skip
+        whole, decoder = self.target_of(candidate), decoder_of(candidate)
+
+        def build(short: Shortening | None, prompts: Tensor | None, rows: int) -> Decoding:
+            target = whole if short is None else ShortenedTarget(whole, *short, prompts)
+            return Decoding(
+                target, decoder, candidate.sampling, self._geometry, batch=rows, seed=seed,
+                graphs=bool(candidate.runtime.graphs), prompts=prompts,
+            )  # fmt: skip
+
+        return self.shortenings.decoding(decoder, build, prompts=len(self.contexts), batch=batch)
 
     def geometry_of(self, tokens: Tensor) -> Geometry:
         """The geometry of some tokens [V'], on the CPU."""
@@ -141,7 +142,9 @@ class Answering:
         rows = self.model.get_input_embeddings().weight.detach()
         return Geometry(rows, rows)
 
-    def _target_in(self, dtype: torch.dtype) -> TextTarget:
+    def target_in(self, dtype: torch.dtype) -> TextTarget:
+        """A target of its own in some precision."""
+
         def model_in(model: Any) -> Any:
             # A copy: the next target may want the weights as exact as they were.
             return model if model is None or dtype == model.dtype else copy.deepcopy(model)
@@ -151,6 +154,7 @@ class Answering:
             device=self.device, dtype=dtype, draft=model_in(self._draft),
             trigrams=lambda: self.trigrams,
             passages=lambda: passages_of(self._corpus, self.tokenizer), head=self._head,
+            school=self._school, shortening=self.shortenings.of,
         )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from paretoken.evaluators.engine.decode import Decoding, Trace
+from paretoken.evaluators.engine.groups import Groups
 from paretoken.evaluators.text_judge import answer_of
 from paretoken.evaluators.timing import mean_and_error, repeat
 from paretoken.spaces.objectives import Objective
@@ -47,7 +48,7 @@ class _Pass:
 
 
 def time_answers(
-    decoding: Decoding,
+    decoding: Decoding | Groups,
     prompts: Tensor,
     kinds: Sequence[str],
     *,
@@ -72,7 +73,8 @@ def time_answers(
         # In bfloat16 on a GPU an answer may fork from one pass to the next, and end elsewhere.
         return passes[-1].writing_s * max(1, passes[0].written) / max(1, passes[-1].written)
 
-    decoding.run(prompts[:batch])  # warm-up
+    # A warm-up: of groups of prompts each has rounds of its own.
+    decoding.run(prompts if isinstance(decoding, Groups) else prompts[:batch])
     timed = repeat(
         once, warm_up=0, least=LEAST_REPEATS, most=MOST_REPEATS, enough_s=ENOUGH_S[device.type]
     )

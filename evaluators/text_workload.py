@@ -8,9 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
-import xxhash
 from torch import Tensor
 
 from paretoken.evaluators.language_workload import LanguageWorkload
@@ -18,6 +16,7 @@ from paretoken.evaluators.law import law_of
 from paretoken.evaluators.metrics.by_sample import Said, TextMetric, identities, scored
 from paretoken.evaluators.metrics.text import OBJECTIVES, Answer, check_repetition, quality
 from paretoken.evaluators.runtime import at_batch
+from paretoken.evaluators.shortening.shortenings import digest_of_layers
 from paretoken.evaluators.text_answering import GREEDY, decoder_of
 from paretoken.evaluators.text_judge import judged
 from paretoken.evaluators.text_speed import TIMED_SEED, TOKENS_PER_S, time_answers
@@ -49,22 +48,26 @@ class TextWorkload(LanguageWorkload):
         rows = self._recorded(recording)
         kept = torch.from_numpy(rows.vocabulary)
         law = law_of(decoder, candidate.sampling, self._answering.geometry_of(kept), rows)
-        evidence, layers = law.evidence, self._answering.kept(decoder)
+        evidence, short = law.evidence, self._answering.shortenings.of_target(decoder)
         tree = to_tree(candidate)
         drafting = {part: tree["decoder"][part] for part in ("drafter", "length")}
         if decoder.drafter.asks_corpus:
             drafting["corpus"] = self._answering.trigrams.digest
         if decoder.drafter.asks_head:
             drafting["head"] = self._answering.head_digest
+        draft = self._answering.shortenings.of_draft(decoder)
+        if draft is not None:  # equal drafts, however they are come by
+            of_drafter = {k: v for k, v in drafting["drafter"].items() if k != "depth"}
+            drafting["drafter"] = {**of_drafter, "layers": digest_of_layers(draft)}
         conditions: dict[str, Any] = {"prompts": self._asked, "tokens": self._answering.tokens}
         if self._metrics:
             conditions["metrics"] = identities(self._metrics)
         context = self._context_of(candidate)
         if tree["sampling"].get("top_k", 0) >= len(kept):
             context["sampling"] = tree["sampling"]  # the recorded tokens cannot tell such apart
-        if layers is not None:
+        if short is not None:
             # Another target, known exactly: rules that follow it share its law, not the model's.
-            context["layers"] = _digest(layers)
+            context["layers"] = digest_of_layers(short)
             evidence = {"lossless": "no", "target": "layers are left out", "rule": evidence}
         return Behaviour(
             context=context,
@@ -77,6 +80,10 @@ class TextWorkload(LanguageWorkload):
             runtime=tree["runtime"],
             seconds=time.perf_counter() - begun,
         )
+
+    def prepare(self, candidate: Component, report: Report) -> None:
+        """Have learnt what the candidate's layers are left out by."""
+        self._answering.shortenings.learn(decoder_of(candidate), report)
 
     def sample(self, candidate: Component, samples: int, seed: int, report: Report) -> Sampled:
         """Answers to the first `samples` prompts, which are of all kinds in turn."""
@@ -125,7 +132,9 @@ class TextWorkload(LanguageWorkload):
             device=self._device,
             report=report,
         )
-        return replace(found, seconds=time.perf_counter() - begun)
+        layers = self._answering.shortenings.layers_run(decoder_of(candidate))
+        seconds = time.perf_counter() - begun
+        return replace(found, quantities=(*found.quantities, layers), seconds=seconds)
 
     def generate(
         self, tree: Mapping[str, Any], classes: tuple[int, ...], samples: int, seed: int
@@ -174,8 +183,3 @@ class TextWorkload(LanguageWorkload):
         asked = [self._prompts[i] for i in shown]
         texts = map(self._answering.text, tokens[shown])
         return [[p.kind, p.message, text] for p, text in zip(asked, texts, strict=True)]
-
-
-def _digest(layers: Tensor) -> str:
-    told = f"{list(layers.shape)}".encode() + np.packbits(layers.numpy()).tobytes()
-    return xxhash.xxh3_128_hexdigest(told)

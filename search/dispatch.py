@@ -194,7 +194,7 @@ class _Borrowed:
         found: bytes = self._call("record")
         return found
 
-    def identify(self, tree: Tree, recording: bytes) -> Identified:
+    def identify(self, tree: Tree, recording: bytes, report: Report) -> Identified:
         return self._place.identify(self._report, self._deadline, tree, recording)
 
     def sample(

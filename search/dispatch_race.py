@@ -113,7 +113,7 @@ def _train(config: Mapping[str, Any], about: Any, entrants: Mapping[int, Tree]) 
     value = 0.0
     for parts in PARTS:
         tree = shortened(entrants[config["number"]], parts)
-        evaluator.sample(tree, 1, seed, {}, _quiet)
+        evaluator.sample(tree, evaluator.race_samples, seed, {}, _quiet)
         observed = evaluator.judge(_quiet)
         (value,) = (one.value for one in observed.quantities if one.name == by)
         tune.report({"parts": parts, "value": value})

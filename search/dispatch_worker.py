@@ -83,7 +83,7 @@ class Worker:
         """recording: None for the one that was sent before."""
         if recording is not None:
             self._recording = recording
-        return self._opened.identify(tree, self._recording)
+        return self._opened.identify(tree, self._recording, self._report)
 
     def _sample(self, tree: Tree, samples: int, seed: int, said: Mapping[str, Any]) -> Emitted:
         return self._opened.sample(tree, samples, seed, said, self._report)

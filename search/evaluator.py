@@ -19,7 +19,7 @@ from paretoken.spaces.objectives import Objective
 from paretoken.spaces.plugins import KINDS
 from paretoken.spaces.records import Environment, Fingerprint
 from paretoken.spaces.settings import Tree
-from paretoken.spaces.workload import Observed, Report, Sampled, Workload
+from paretoken.spaces.workload import Observed, Preparing, Report, Sampled, Workload
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ class Evaluator(Protocol):
     def record(self) -> bytes:
         """See `Workload.record`."""
 
-    def identify(self, tree: Tree, recording: bytes) -> Identified:
-        """What a candidate does on the recorded rows."""
+    def identify(self, tree: Tree, recording: bytes, report: Report) -> Identified:
+        """What a candidate does on the recorded rows; what it needs for that is learnt first."""
 
     def sample(
         self, tree: Tree, samples: int, seed: int, said: Mapping[str, Any], report: Report
@@ -109,11 +109,19 @@ class Local:
         context = dict(workload.context())
         return About(workload.objectives, workload.environment, context, plain, workload.samples)
 
+    @property
+    def race_samples(self) -> int:
+        """By how many samples an entrant of a race is judged; see `Workload`."""
+        return int(getattr(self._workload, "race_samples", 1))
+
     def record(self) -> bytes:
         return self._workload.record()
 
-    def identify(self, tree: Tree, recording: bytes) -> Identified:
-        behaviour = self._workload.behaviour(from_tree(tree), recording)
+    def identify(self, tree: Tree, recording: bytes, report: Report) -> Identified:
+        candidate = from_tree(tree)
+        if isinstance(self._workload, Preparing):
+            self._workload.prepare(candidate, report)
+        behaviour = self._workload.behaviour(candidate, recording)
         try:
             found = fingerprint(behaviour, recording)
         except BadValue as error:  # the floats are the plug-in's, not the user's

@@ -78,7 +78,7 @@ class Measurer:
         recording = self._recorded(say)
         with self._workers.borrow("law", say) as evaluator:
             begun = time.monotonic()
-            what = evaluator.identify(tree, recording)
+            what = evaluator.identify(tree, recording, say)
         keys = self._store.identify(identity, what.fingerprint)
         self.spent(law=time.monotonic() - begun, near_ties=keys.near_tie)
         return Asked(self, number, tree, identity, what, keys, resumed, say)

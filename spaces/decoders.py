@@ -40,6 +40,16 @@ def _loop(
 
 
 _SJD = {"window": 16, "init": "random", "coupling": "none"}
+# Stands where groups are not those of a fixed partition.
+_NO_CLUSTERING = {
+    "is": "clusterings/kmeans",
+    "clusters": 32,
+    "metric": "euclidean",
+    "weighting": "uniform",
+    "seed": 0,
+    "n_init": 4,
+    "max_iter": 100,
+}
 _LOOKUP = {
     "is": "drafters/prompt_lookup",
     "window": 11,
@@ -79,7 +89,7 @@ NAMED: dict[str, Named] = {
         "So et al. (ICCV 2025, arXiv:2508.07747), the COCO row; distance filter off",
         _loop(
             _SJD, "grouped", size=25, probability=0.15, distance=1.0, space="normalised",
-            source="target",
+            source="target", clustering=_NO_CLUSTERING,
         ),
     ),
     "amplified": Named(

@@ -65,3 +65,7 @@ class MeasurementFailed(ParetokenError, RuntimeError):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+    def __reduce__(self) -> tuple[type[MeasurementFailed], tuple[str, str]]:
+        """Made anew from its parts: Ray copies what fails in another process."""
+        return type(self), (self.reason, self.detail)

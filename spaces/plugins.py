@@ -77,6 +77,7 @@ class Plugins:
 
 COMPONENT_KINDS = (
     "candidates",
+    "clusterings",
     "decoders",
     "drafters",
     "verifiers",
@@ -87,6 +88,7 @@ COMPONENT_KINDS = (
     "runtimes",
     "schedules",
     "tokenizers",
+    "image_tokenizers",
 )
 
 KINDS: dict[str, Plugins] = {

@@ -75,19 +75,27 @@ def summary(tree: Mapping[str, Any]) -> str:
         name = str(node.get("is", "")).rpartition("/")[2]
         knobs = [f"{k}={v}" for k, v in node.items() if k != "is" and not isinstance(v, Mapping)]
         whole = not any(isinstance(v, Mapping) for v in node.values())  # made of no parts
-        told: tuple[str, ...] = ("drafters/", "verifiers/", "schedules/", "tokenizers/")
+        told: tuple[str, ...] = (
+            "drafters/", "verifiers/", "schedules/", "tokenizers/", "image_tokenizers/",
+            "clusterings/",
+        )  # fmt: skip
         told += ("decoders/",) if whole else ()
         if name and (knobs or str(node["is"]).startswith(told)):
             parts.append(f"{name}({', '.join(knobs)})" if knobs else name)
-        for key in ("drafter", "verifier", "residual", "length"):
+        for key in ("drafter", "verifier", "clustering", "residual", "length"):
+            if key == "clustering" and node.get("source", key) != key:
+                continue  # it forms no groups
             if isinstance(node.get(key), Mapping):
                 visit(node[key])
                 if key == "residual":
                     parts.append(str(node[key]["is"]).rpartition("/")[2] + " residual")
 
     visit({key: value for key, value in tree.items() if not isinstance(value, Mapping)})
-    for root in ("schedule", "tokenizer", "decoder"):
+    for root in ("schedule", "tokenizer", "clustering", "decoder"):
         visit(tree.get(root, {}))
+    for stage in ("coarse", "fine"):  # laws of one plug-in: called by what they are for
+        if isinstance(tree.get(stage), Mapping):
+            visit({**tree[stage], "is": stage})
     if isinstance(tree.get("sampling"), Mapping):
         visit(tree["sampling"])
     return " · ".join(parts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from paretoken.spaces.component import Component
 from paretoken.spaces.objectives import Objective
@@ -74,6 +74,7 @@ class Workload(Protocol):
     objectives: tuple[Objective, ...]
     environment: Environment
     samples: int  # by which quality is judged, unless fewer are asked for
+    # Where a race cannot judge by one sample, the attribute `race_samples` says by how many.
 
     def check_samples(self, samples: int) -> None:
         """Raise BadInput where quality cannot be judged by so many samples."""
@@ -106,6 +107,15 @@ class Workload(Protocol):
 
         Images: uint8 [n, H, W] or [n, 3, H, W]. Text: a list of plain objects, one for each prompt.
         """
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """A workload some of whose candidates have to learn something before anybody can tell what they
+    do; what was learnt is kept outside of it."""
+
+    def prepare(self, candidate: Component, report: Report) -> None:
+        """Learn what the candidate lacks; quick where it lacks nothing."""
 
 
 class WorkloadPlugin(Protocol):

@@ -1,4 +1,5 @@
-"""CUDA graphs of whole rounds: one launch instead of hundreds, for each window and guidance.
+"""CUDA graphs of whole rounds: one launch instead of hundreds, for each window, guidance and stage
+(`engine.target.Staged`).
 
 Small models are bound by launches: without capture a timing measures Python. Capture time is
 reported, never timed.
@@ -7,6 +8,8 @@ reported, never timed.
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -33,13 +36,29 @@ def _pool() -> Any:
     return torch.cuda.MemPool()
 
 
+def captured(work: Callable[[], None]) -> torch.cuda.CUDAGraph:
+    """The graph of some work of fixed shapes that asks the host nothing; it has been run before."""
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch has no types there
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(_WARM_UP):
+            work()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, pool=_pool().id):
+        work()
+    torch.cuda.synchronize()
+    return graph
+
+
 class Rounds:
     """Runs a session's rounds, from captured graphs where the device and the settings allow."""
 
     def __init__(self, session: Session, graphs: bool) -> None:
         self._session = session
         self._captures = graphs and session.target.device.type == "cuda" and session.capturable
-        self._graphs: dict[tuple[int, bool], torch.cuda.CUDAGraph] = {}
+        self._graphs: dict[tuple[int, bool, int], torch.cuda.CUDAGraph] = {}
+        self._begins = session.begins
         self.capture_seconds = 0.0
         if session.target.device.type == "cuda":
             standing = session.rows.standing
@@ -65,27 +84,21 @@ class Rounds:
         windows = {full} if constant else {full, *(w for w in WINDOWS if w < full)}
         for window in sorted(windows, reverse=True):
             for with_guidance in {guided, guided and self._session.sampling.guided_at(1 << 30)}:
-                self._capture(window, with_guidance)
+                for stage in self._begins:
+                    self._capture(window, with_guidance, stage)
 
-    def _capture(self, window: int, guided: bool) -> None:
+    def _capture(self, window: int, guided: bool, stage: int) -> None:
         started = time.perf_counter()
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch has no types there
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(_WARM_UP):
-                self._session.round(window, guided)
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=_pool().id):
-            self._session.round(window, guided)
-        self._graphs[window, guided] = graph
-        torch.cuda.synchronize()
+        self._session.aim(stage)
+        self._graphs[window, guided, stage] = captured(lambda: self._session.round(window, guided))
         self.capture_seconds += time.perf_counter() - started
 
-    def run(self, window: int, guided: bool) -> None:
-        """One round; from a graph where it was captured."""
-        graph = self._graphs.get((window, guided))
+    def run(self, window: int, guided: bool, least: int) -> None:
+        """One round; from a graph where it was captured. least: tokens that every row has."""
+        stage = self._begins[bisect_right(self._begins, least) - 1]
+        graph = self._graphs.get((window, guided, stage))
         if graph is None:
+            self._session.aim(stage)
             self._session.round(window, guided)
         else:
             graph.replay()

@@ -70,9 +70,13 @@ class Decoding:
         seed: int,
         graphs: bool = True,
         dtype: torch.dtype = torch.float32,
+        prompts: Tensor | None = None,
     ) -> None:
+        """prompts: those that will be asked, [n]; left out, any may be."""
         with torch.inference_mode():
-            self._session = Session(target, decoder, sampling, geometry, batch, seed, dtype)
+            self._session = Session(
+                target, decoder, sampling, geometry, batch, seed, dtype, prompts
+            )
             self._rounds = Rounds(self._session, graphs)
             self._rounds.prepare(sampling.guided)
         self._target = target
@@ -86,13 +90,14 @@ class Decoding:
     def run(
         self,
         classes: Tensor,
-        first_id: int = 0,
+        first_id: int | Tensor = 0,
         progress: Callable[[int, int], None] = lambda done, wanted: None,
     ) -> tuple[Tensor, Trace]:
         """Decode one sample per class.
 
-        classes: [n] int64. first_id: row id of the first sample; with the seed it fixes all its
-        random numbers, so sample i is the same law whatever the batch. progress(done, wanted).
+        classes: [n] int64. first_id: row id of the first sample, or of each one, [n] int64; with
+        the seed it fixes all its random numbers, so sample i is the same law whatever the batch.
+        progress(done, wanted).
         Returns tokens [n, N] int64 and the trace, both on the CPU. Raises MeasurementFailed("nan")
         as soon as the model's logits are not numbers.
         """
@@ -100,6 +105,11 @@ class Decoding:
         rows, length = session.rows, self._target.length
         wanted = len(classes)
         classes = classes.to(device)
+        ids = (
+            (first_id + torch.arange(wanted)).to(device)
+            if isinstance(first_id, int)
+            else first_id.to(device)
+        )
         tokens = torch.empty(wanted, length, dtype=torch.int64)
         work = torch.zeros(len(rows.counts), wanted, dtype=torch.int64)
         owner = np.full(session.batch, -1)  # which sample a row decodes
@@ -125,9 +135,7 @@ class Decoding:
                 owner[free] = np.arange(next_sample, next_sample + len(free))
                 samples = torch.from_numpy(owner[free]).to(device)
                 loaded[free] = loading = time.perf_counter()
-                session.load(
-                    torch.from_numpy(free).to(device), first_id + samples, classes[samples]
-                )
+                session.load(torch.from_numpy(free).to(device), ids[samples], classes[samples])
                 if device.type == "cuda" and self._target.modality == "text":
                     torch.cuda.synchronize(device)  # prompts were read
                 times[0, owner[free]] = (time.perf_counter() - loading) / len(free)

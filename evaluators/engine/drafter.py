@@ -21,7 +21,8 @@ class Shape:
 
     target, sampling, stop, cache: the model that checks the drafts, its sampling law, the length
     rule, and what the model remembers of the rows, for drafters that look at the prompt or at the
-    model's states, or draft with a model of their own.
+    model's states, or draft with a model of their own. prompts: those that will be answered, [n],
+    or None where any may be.
     """
 
     batch: int
@@ -34,6 +35,7 @@ class Shape:
     sampling: Sampling | None = None
     stop: Length | None = None
     cache: Any = None
+    prompts: Tensor | None = None
 
 
 @dataclass(frozen=True)

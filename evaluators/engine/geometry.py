@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
+
+from paretoken.evaluators.clusters.clustering import Clustering
+from paretoken.spaces.candidate import from_tree, to_tree
 
 Space = Literal["embedding", "codebook", "normalised"]
 SPACES: tuple[Space, ...] = ("normalised", "codebook", "embedding")
@@ -14,6 +18,21 @@ SPACES: tuple[Space, ...] = ("normalised", "codebook", "embedding")
 # Above this many tokens, quantiles of pairwise distance come from a fixed subset of rows, and
 # distances are computed where they are asked for instead of looked up.
 _EXACT_QUANTILE = _TABLE = 2048
+
+
+class Clusters(NamedTuple):
+    """A fixed partition of the vocabulary.
+
+    labels: [V] int64, the cluster of each token. order: [V], tokens cluster by cluster. starts:
+    [V], where the list of each token's cluster begins in it. number: of clusters. largest: tokens
+    of the largest.
+    """
+
+    labels: Tensor
+    order: Tensor
+    starts: Tensor
+    number: int
+    largest: int
 
 
 class Geometry:
@@ -30,7 +49,7 @@ class Geometry:
         self.vocabulary = embedding.shape[0]
         self.neighbours = cache(self._neighbours)
         self.quantile = cache(self._quantile)
-        self.clusters = cache(self._clusters)
+        self._partition = cache(self._clusters)
         self._table = cache(self._all_distances)
 
     def squared_distance(self, space: Space, x: Tensor, y: Tensor) -> Tensor:
@@ -71,25 +90,17 @@ class Geometry:
         pairs = distance[~torch.eye(len(tokens), dtype=torch.bool, device=device)].sort().values
         return float(pairs[min(len(pairs) - 1, int(share * len(pairs)))])
 
-    def _clusters(self, space: Space, size: int) -> Tensor:
-        """A fixed partition into groups of at most `size` near tokens: [V] int64 labels.
+    def clusters(self, space: Space, clustering: Clustering) -> Clusters:
+        """The partition that a clustering makes of the tokens of one space."""
+        return self._partition(space, json.dumps(to_tree(clustering), sort_keys=True))
 
-        Balanced bisection along the widest principal axis: deterministic, no seed to choose.
-        """
-        rows = self._rows[space].double().cpu()
-        labels = torch.empty(self.vocabulary, dtype=torch.int64)
-        waiting, count = [torch.arange(self.vocabulary)], 0
-        while waiting:
-            members = waiting.pop()
-            if len(members) <= size:
-                labels[members] = count
-                count += 1
-                continue
-            centred = rows[members] - rows[members].mean(0)
-            axis = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -1]
-            axis = axis * axis[axis.abs().argmax()].sign()  # eigenvectors come with either sign
-            order = members[(centred @ axis).sort(stable=True).indices]
-            # Cut at a multiple of `size`, so that all groups but the last are full.
-            half = max(1, len(members) // (2 * size)) * size
-            waiting += [order[half:], order[:half]]
-        return labels.to(self._rows[space].device)
+    def _clusters(self, space: Space, tree: str) -> Clusters:
+        clustering = from_tree(json.loads(tree), "clusterings")
+        assert isinstance(clustering, Clustering)
+        rows = self._rows[space]
+        found = clustering.partition(rows.double().cpu().numpy())
+        labels, order, starts = (
+            torch.from_numpy(table).to(rows.device)
+            for table in (found.labels, found.order, found.starts[found.labels])
+        )
+        return Clusters(labels, order, starts, len(found), int(found.sizes.max()))

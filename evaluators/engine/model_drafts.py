@@ -159,7 +159,7 @@ class ModelDrafts(LawDrafts):
                 f"the draft model knows {model.vocabulary} tokens and the target "
                 f"{shape.vocabulary}: name one of the same family."
             )
-        self._model = model
+        self.model = model
         self.capturable = model.capturable
         self._cache = model.allocate(shape.batch, False)
         # The last two tokens of the prompt, then the sample with what overhangs it.
@@ -167,27 +167,27 @@ class ModelDrafts(LawDrafts):
         self._line = torch.zeros(shape.batch, size, dtype=torch.int64, device=shape.device)
 
     def start(self, rows: Tensor, ids: Tensor, seed: int, classes: Tensor) -> None:
-        self._model.begin(classes, rows, self._cache)
+        self.model.begin(classes, rows, self._cache)
         for row, prompt in zip(rows.tolist(), classes.tolist(), strict=True):
             self._line[row, :2] = self._shape.target.contexts[prompt].tokens[-2:]
 
     def first(self) -> Tensor:
         last_two = self._count.unsqueeze(-1) + torch.arange(2, device=self._shape.device)
         feed, place = self._line.gather(1, last_two), self._count - 1
-        logits, _ = self._model.forward(feed, place, self._cache, False)
+        logits, _ = self.model.forward(feed, place, self._cache, False)
         return logits[:, -1:]
 
     def following(self, tokens: Tensor, level: int) -> Tensor:
         many = tokens.shape[1]
         if many == 1:
             place = self._count + level
-            return self._model.forward(tokens, place, self._cache, False)[0]
+            return self.model.forward(tokens, place, self._cache, False)[0]
         tree = tree_of(side_by_side(many, level), self._shape.device)
         tree = tree.part(1 + (level - 1) * many, 1 + level * many)
-        return self._model.forward(tokens, self._count, self._cache, False, tree)[0]
+        return self.model.forward(tokens, self._count, self._cache, False, tree)[0]
 
     def observe(self, finished: Round) -> None:
         if self._chains > 1:
-            self._model.keep(finished.verdict.path, self._count, self._cache)
+            self.model.keep(finished.verdict.path, self._count, self._cache)
         super().observe(finished)
         self._line[:, 2:].copy_(finished.tokens[:, : self._line.shape[1] - 2])

@@ -25,9 +25,10 @@ _ROUNDS = 10
 class Purpose(IntEnum):
     """What a number is for; two purposes never share a bit.
 
-    GUMBEL, ACCEPT and NEXT are keyed by absolute position: each decides a position once. DRAFT,
-    COUPLE, REDRAW and START belong to guesses, which are renewed every round, and are keyed by the
-    round and the slot in it: reusing a uniform that a draft already depends on is biased.
+    GUMBEL, ACCEPT, NEXT and FINE are keyed by absolute position: each decides a position once (FINE
+    the code in a cluster that NEXT has drawn). DRAFT, COUPLE, REDRAW and START belong to guesses,
+    which are renewed every round, and are keyed by the round and the slot in it: reusing a uniform
+    that a draft already depends on is biased.
     """
 
     GUMBEL = 0
@@ -37,6 +38,7 @@ class Purpose(IntEnum):
     COUPLE = 4
     REDRAW = 5
     START = 6
+    FINE = 7
 
 
 def philox(

@@ -19,7 +19,7 @@ from paretoken.evaluators.engine.noise import Purpose, gumbels, tables
 from paretoken.evaluators.engine.proposal import Verdict
 from paretoken.evaluators.engine.rows import Rows
 from paretoken.evaluators.engine.sampling import Sampling
-from paretoken.evaluators.engine.target import Target, TreeTarget
+from paretoken.evaluators.engine.target import Staged, Target, TreeTarget
 from paretoken.evaluators.engine.tree import Tree, tree_of
 from paretoken.evaluators.engine.verifier import Chance
 from paretoken.spaces.errors import MeasurementFailed
@@ -42,7 +42,9 @@ class Session:
         batch: int,
         seed: int,
         dtype: torch.dtype = torch.float32,
+        prompts: Tensor | None = None,
     ) -> None:
+        """prompts: those that will be asked, [n]; left out, any may be."""
         self.target, self.decoder, self.sampling = target, decoder, sampling
         self.batch, self.seed = batch, seed
         drafter = decoder.drafting
@@ -56,7 +58,7 @@ class Session:
         self._asks_model, self._ragged = self._rule.asks_model, drafter.ragged
         shape = Shape(
             batch, length, target.vocabulary, target.width, device, dtype,
-            target, sampling, self._length, self._cache,
+            target, sampling, self._length, self._cache, prompts,
         )  # fmt: skip
         if drafter.nodes >= self.window and not isinstance(target, TreeTarget):
             raise MeasurementFailed(
@@ -66,6 +68,9 @@ class Session:
             )
         self._memory = drafter.memory(shape)
         self.capturable = target.capturable and self._memory.capturable
+        draft = getattr(self._memory, "model", None)
+        self._staged = target if isinstance(target, Staged) else None
+        self._draft = draft if isinstance(draft, Staged) else None
         self.rows = Rows(batch, length, self.window, device, target.ends)
         # One uniform for each position, or for each slot of each round.
         self._renews = self._rule.renews_chance
@@ -102,6 +107,21 @@ class Session:
             self._accept[rows, :used] = drawn[Purpose.ACCEPT]
             self._next[rows, :used] = drawn[Purpose.NEXT][..., 0]
         self._memory.reset(rows, ids, self.seed, classes)
+
+    @property
+    def begins(self) -> tuple[int, ...]:
+        """The counts of tokens from which on rounds may need fewer layers; the first is 0."""
+        # A draft model is fed from one place before where its row stands.
+        late = () if self._draft is None else (1 + at for at in self._draft.begins if at)
+        own = () if self._staged is None else self._staged.begins
+        return tuple(sorted({0, *own, *(at for at in late if at < self.target.length)}))
+
+    def aim(self, least: int) -> None:
+        """The next rounds are of rows that stand at `least` tokens or behind."""
+        if self._staged is not None:
+            self._staged.aim(least)
+        if self._draft is not None:
+            self._draft.aim(max(0, least - 1))
 
     def round(self, window: int, guided: bool) -> None:
         """Advance every unfinished row by 1 … window tokens with one target forward.

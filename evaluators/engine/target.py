@@ -50,6 +50,19 @@ class Target(Protocol):
 
 
 @runtime_checkable
+class Staged(Protocol):
+    """A model that needs fewer layers the further its rows stand; see `models.stages`.
+
+    begins: the counts of tokens that its stages begin at, in order; the first is 0.
+    """
+
+    begins: tuple[int, ...]
+
+    def aim(self, least: int) -> None:
+        """Until told otherwise no row that matters is fed before position `least`."""
+
+
+@runtime_checkable
 class TreeTarget(Target, Protocol):
     """A target that can look at a tree of tokens at once, and keep one path of it."""
 

@@ -53,7 +53,7 @@ class Watch:
         counts = self.counts[busy]
         guided = self._session.sampling.guided_at(int(counts.min()))
         window = self._window()
-        self._rounds.run(window, guided)
+        self._rounds.run(window, guided, int(counts.min()))
         self._run += 1
         most = int(counts.max()) + self._ahead * window
         if eager or not self._foreseen or most >= self._samples_end:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
+import torch
 from torch import Tensor
 
 from paretoken.evaluators.kernels.attention import attend
@@ -15,13 +17,22 @@ if TYPE_CHECKING:
 
 
 def forward_window(
-    model: Transformer, tokens: Tensor, positions: Tensor, cache: KeyValueCache
+    model: Transformer,
+    tokens: Tensor,
+    positions: Tensor,
+    cache: KeyValueCache,
+    chosen: Sequence[bool | Tensor] | None = None,
 ) -> Tensor:
     """`Transformer.forward_window` by fused kernels; the residual stream is float32 throughout."""
     rows, window = tokens.shape
     eps = model.config.norm_eps
     x = embed(cache.table, tokens.reshape(-1))
-    for block, layer in zip(cast("list[Block]", model.layers), cache.layers, strict=True):
+    each = chosen or (True,) * len(model.layers)
+    blocks = cast("list[Block]", model.layers)
+    for block, layer, runs in zip(blocks, cache.layers, each, strict=True):
+        if runs is False:
+            continue
+        before = None if runs is True else x.clone()  # the stream is added to in place
         attention, ffn = block.attention, block.feed_forward
         q = project(
             x, block.attention_norm.weight, attention.wqkv.weight, eps, model.rotary, positions,
@@ -30,5 +41,7 @@ def forward_window(
         accumulate(attend(q, layer, positions, window), attention.wo.weight, x)
         hidden = gate(x, block.ffn_norm.weight, ffn.w1.weight, ffn.w3.weight, eps)
         accumulate(hidden, ffn.w2.weight, x)
+        if before is not None:
+            x = torch.where(cast("Tensor", runs).reshape(-1, 1), x, before)
     logits = normed_product(x, model.norm.weight, model.output.weight, eps)
     return logits.view(rows, window, -1)

@@ -21,7 +21,8 @@ class KeyValueCache:
     """R rows of S slots, for every layer keys and values [R, heads, S, head_dim].
 
     layers: [layers, 2, R, heads, S, head_dim]. table: [V + classes + 1, D], embeddings of the image
-    tokens and then of the class tokens; its type and device are the cache's.
+    tokens and then of the class tokens; its type and device are the cache's. classes: [R] int64,
+    what each row shows, kept by models that depend on it in more than their first token.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class KeyValueCache:
         self.slots, self.table = slots, table
         shape = (layers, 2, rows, heads, slots, head_dim)
         self.layers = torch.zeros(shape, device=table.device, dtype=table.dtype)
+        self.classes = torch.zeros(rows, dtype=torch.int64, device=table.device)
         self._rows = torch.arange(rows, device=table.device).unsqueeze(1)
         self._slots = torch.arange(slots, device=table.device)
 

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from paretoken.evaluators.models.gated_layer import Wrapped
+
 
 @torch.inference_mode()
 def likeness(target: Any, texts: Sequence[Tensor]) -> Tensor:
@@ -35,12 +37,11 @@ def likeness(target: Any, texts: Sequence[Tensor]) -> Tensor:
     return torch.stack(rows) if rows else torch.empty(0, len(measured), dtype=torch.float64)
 
 
-class _Measured(torch.nn.Module):
+class _Measured(Wrapped):
     """A layer that remembers the mean cosine of its last pass."""
 
     def __init__(self, layer: torch.nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
+        super().__init__(layer)
         self.cosine = torch.zeros((), dtype=torch.float64)
 
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -48,10 +49,3 @@ class _Measured(torch.nn.Module):
         before, after = hidden_states.double(), found.double()
         self.cosine = torch.cosine_similarity(before, after, dim=-1).mean()
         return found
-
-    def __getattr__(self, name: str) -> Any:
-        """What a model asks of its layers besides running them, such as their kind of attention."""
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(super().__getattr__("layer"), name)

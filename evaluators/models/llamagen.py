@@ -7,7 +7,7 @@ Source: Sun et al., "Autoregressive model beats diffusion" (2024, arXiv:2406.065
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -229,12 +229,17 @@ class Transformer(nn.Module):
         condition: [B, 1, D] class tokens. tokens: [B, T] int64, T <= N; the last is not read.
         Returns [B, T, V], float32 or wider.
         """
+        return self._wide(self.output(self.states(condition, tokens)))
+
+    def states(self, condition: Tensor, tokens: Tensor) -> Tensor:
+        """What the output layer reads, [B, T, D]; for the arguments see `predict`."""
         x = torch.cat([condition, self.tok_embeddings(tokens[:, :-1])], dim=1)
         x = self.tok_dropout(x)
         factors = self.rotary[: x.shape[1]]
         for block in self.layers:
             x = block(x, factors, _causal)
-        return self._logits(x)
+        normed: Tensor = self.norm(x)
+        return normed
 
     def forward(self, tokens: Tensor, classes: Tensor) -> Tensor:
         """Teacher-forced logits [B, T, V] of tokens [B, T] under classes [B]."""
@@ -248,7 +253,12 @@ class Transformer(nn.Module):
         return KeyValueCache(config.layers, rows, config.heads, config.slots, head_dim, table)
 
     def forward_window(
-        self, tokens: Tensor, positions: Tensor, cache: KeyValueCache, key_length: int | None = None
+        self,
+        tokens: Tensor,
+        positions: Tensor,
+        cache: KeyValueCache,
+        key_length: int | None = None,
+        chosen: Sequence[bool | Tensor] | None = None,
     ) -> Tensor:
         """Feed W tokens to each row at its own position and return the laws that follow them.
 
@@ -256,27 +266,38 @@ class Transformer(nn.Module):
         OVERHANG; ids from V on are class tokens, V + classes the null class. positions: [R], where
         each row's window starts: sequence position 0 holds the class token, 1 + t image token t.
         key_length: how many slots are read, all by default (static shapes, for a CUDA graph).
+        chosen: which layers run: all of them, or each or not, or each for some places only, bool
+        [R, W, 1], the others' states passing through as they came.
         Returns logits [R, W, V], float32 or wider; those at sequence position s are of image token
         s. Asks the device nothing.
         """
         if fused(tokens.device) and cache.table.dtype in _FUSED:
             from paretoken.evaluators.kernels import window
 
-            return window.forward_window(self, tokens, positions, cache)
-        return self.reference_window(tokens, positions, cache, key_length)
+            return window.forward_window(self, tokens, positions, cache, chosen)
+        return self.reference_window(tokens, positions, cache, key_length, chosen)
 
     def reference_window(
-        self, tokens: Tensor, positions: Tensor, cache: KeyValueCache, key_length: int | None = None
+        self,
+        tokens: Tensor,
+        positions: Tensor,
+        cache: KeyValueCache,
+        key_length: int | None = None,
+        chosen: Sequence[bool | Tensor] | None = None,
     ) -> Tensor:
         """`forward_window` in plain torch: on every device, and what kernels must equal."""
         place = positions.unsqueeze(1) + torch.arange(tokens.shape[1], device=tokens.device)
         x = functional.embedding(tokens, cache.table)
         factors = self.rotary[place]
         layers = cache.window(place, key_length)
-        for block, attend in zip(self.layers, layers, strict=True):
-            x = block(x, factors, attend)
-        return self._logits(x)
+        each = chosen or (True,) * len(layers)
+        for block, attend, runs in zip(self.layers, layers, each, strict=True):
+            if runs is False:
+                continue
+            found = block(x, factors, attend)
+            x = found if runs is True else torch.where(runs, found, x)
+        return self._wide(self.output(self.norm(x)))
 
-    def _logits(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.output(self.norm(x))
+    @staticmethod
+    def _wide(logits: Tensor) -> Tensor:
         return logits.to(torch.promote_types(logits.dtype, torch.float32))

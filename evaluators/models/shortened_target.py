@@ -8,7 +8,8 @@ where they like and be rolled back as in the whole model.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -16,32 +17,53 @@ from torch import Tensor
 from paretoken.evaluators.engine.tree import Tree
 from paretoken.evaluators.models.cropped_caches import CroppedCaches
 from paretoken.evaluators.models.draft_head import DraftHead
+from paretoken.evaluators.models.gated_layer import Gated
+from paretoken.evaluators.models.lora import LoRA
 from paretoken.evaluators.models.row_cache import RowCache
+from paretoken.evaluators.models.stages import Stages
 from paretoken.evaluators.models.text_target import TextTarget
 from paretoken.spaces.errors import MeasurementFailed
+
+if TYPE_CHECKING:
+    from paretoken.evaluators.engine.depth import Depth
+    from paretoken.evaluators.shortening.school import School
 
 
 class ShortenedTarget(TextTarget):
     """`whole` with the layers of a table `kept` [P or 1, 1 + N, L]; see `Depth.kept`.
 
-    Which layers a window needs is asked of the device, once a forward.
+    adapter: changes of its matrices, that it decodes with. prompts: those that will be asked, all
+    of them if left out; a layer that none of them needs is never run.
     """
 
-    def __init__(self, whole: TextTarget, kept: Tensor) -> None:
+    def __init__(
+        self,
+        whole: TextTarget,
+        kept: Tensor,
+        adapter: LoRA | None = None,
+        prompts: Tensor | None = None,
+    ) -> None:
         assert kept.shape[1:] == (1 + whole.length, whole.layers)
-        assert not (kept[:, 1:] & ~kept[:, :-1]).any(), "a layer never comes back"
         self._whole = whole
-        self._gate = _Gate()
-        model = whole.model_of(self._gated)
+        self._stages = Stages(kept, prompts, whole.device)
+        self._chosen: Sequence[bool | Tensor] = ()
+        layers = whole.layers_with(adapter)
+        model = whole.model_of(lambda _: [Gated(one, i, self._of) for i, one in enumerate(layers)])
         super().__init__(
             model, whole.contexts, length=whole.length, ends=whole.ends, device=whole.device,
             dtype=whole.dtype, trigrams=whole.trigrams,
         )  # fmt: skip
-        self.capturable = False  # which layers run is known from round to round
-        self._kept = kept.expand(len(whole.contexts), -1, -1).to(whole.device)
 
-    def _gated(self, layers: torch.nn.ModuleList) -> list[torch.nn.Module]:
-        return [_Gated(layer, i, self._gate) for i, layer in enumerate(layers)]
+    def _of(self, layer: int, states: Tensor) -> bool | Tensor:
+        return self._chosen[layer]
+
+    @property
+    def begins(self) -> tuple[int, ...]:
+        """See `engine.target.Staged`."""
+        return self._stages.begins
+
+    def aim(self, least: int) -> None:
+        self._stages.aim(least)
 
     def allocate(self, batch: int, guided: bool) -> RowCache:
         cache = super().allocate(batch, guided)
@@ -49,7 +71,8 @@ class ShortenedTarget(TextTarget):
             raise MeasurementFailed(
                 "unsupported",
                 "leaving layers out needs a model whose layers attend to all places, and "
-                f"{type(self.model).__name__} has others: use decoders/speculative.",
+                f"{type(self.model).__name__} has others: use decoders/speculative, "
+                "and another drafter than fewer_layers.",
             )
         return _PromptCache(batch, self._slots, self.device)
 
@@ -57,7 +80,7 @@ class ShortenedTarget(TextTarget):
         cache.prompts[rows] = classes
         pending = []
         for prompt, row in zip(torch.split(classes, 1), torch.split(rows, 1), strict=True):
-            self._gate.aim(self._kept[prompt, :1])
+            self._chosen = self._stages.read(int(prompt))
             pending.append(super().begin(prompt, row, cache))
         return torch.cat(pending)
 
@@ -69,9 +92,13 @@ class ShortenedTarget(TextTarget):
         guided: bool,
         tree: Tree | None = None,
     ) -> tuple[Tensor, None]:
-        steps = torch.arange(tokens.shape[1], device=self.device) if tree is None else tree.depth
-        fed = (positions.unsqueeze(-1) + 1 + steps).clamp(max=self.length)
-        self._gate.aim(self._kept[cache.prompts.unsqueeze(-1), fed])
+        if tree is None:
+            steps = torch.arange(tokens.shape[1], device=self.device)
+        else:
+            steps = tree.depth
+        if self.device.type == "cpu":  # where nobody captures, rows may be asked where they are
+            self.aim(max(0, int(positions.min())))
+        self._chosen = self._stages.choices(cache.prompts, positions, steps)
         return super().forward(tokens, positions, cache, guided, tree)
 
     def small(self) -> TextTarget:
@@ -83,6 +110,12 @@ class ShortenedTarget(TextTarget):
     def with_layers(self, kept: Any) -> TextTarget:
         return self._whole.with_layers(kept)
 
+    def shortened(self, depth: Depth, prompts: Tensor | None = None) -> TextTarget:
+        return self._whole.shortened(depth, prompts)
+
+    def school(self) -> School:
+        return self._whole.school()
+
 
 class _PromptCache(RowCache):
     """A row cache that knows which prompt [B] each row answers."""
@@ -90,40 +123,3 @@ class _PromptCache(RowCache):
     def __init__(self, rows: int, slots: int, device: torch.device) -> None:
         super().__init__(rows, slots, device)
         self.prompts = torch.zeros(rows, dtype=torch.int64, device=device)
-
-
-class _Gate:
-    """For each layer: whether it runs, and where some need it only, for whom, [B, W, 1]."""
-
-    def __init__(self) -> None:
-        self.layers: list[tuple[bool, Tensor | None]] = []
-
-    def aim(self, kept: Tensor) -> None:
-        """Set up the next forward, of a window that needs layers kept [B, W, L]."""
-        some, every = torch.stack([kept.any(0).any(0), kept.all(0).all(0)]).tolist()
-        self.layers = [
-            (runs, None if all_need else kept[..., i : i + 1])
-            for i, (runs, all_need) in enumerate(zip(some, every, strict=True))
-        ]
-
-
-class _Gated(torch.nn.Module):
-    """A layer behind the gate."""
-
-    def __init__(self, layer: torch.nn.Module, index: int, gate: _Gate) -> None:
-        super().__init__()
-        self.layer, self._index, self._gate = layer, index, gate
-
-    def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
-        runs, needed = self._gate.layers[self._index]
-        if not runs:
-            return hidden_states
-        found: Tensor = self.layer(hidden_states, *args, **kwargs)
-        return found if needed is None else torch.where(needed, found, hidden_states)
-
-    def __getattr__(self, name: str) -> Any:
-        """What a model asks of its layers besides running them, such as their kind of attention."""
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(super().__getattr__("layer"), name)

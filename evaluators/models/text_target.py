@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -20,9 +20,15 @@ from paretoken.evaluators.engine.tree import Tree
 from paretoken.evaluators.engine.trigrams import Trigrams
 from paretoken.evaluators.models.cropped_caches import CroppedCaches
 from paretoken.evaluators.models.draft_head import DraftHead
+from paretoken.evaluators.models.layered import Layered, Replace
 from paretoken.evaluators.models.likeness import likeness
 from paretoken.evaluators.models.row_cache import RowCache
+from paretoken.evaluators.models.stages import Shortening
 from paretoken.spaces.errors import BadInput, MeasurementFailed
+
+if TYPE_CHECKING:
+    from paretoken.evaluators.engine.depth import Depth
+    from paretoken.evaluators.shortening.school import School
 
 _Kept = tuple[Tensor, Tensor]  # states [B, slots, D], and the rows [b] of them that are fed
 
@@ -38,13 +44,14 @@ class Context:
     source: tuple[int, int]
 
 
-class TextTarget:
+class TextTarget(Layered):
     """A language model with its prompts; see `paretoken.evaluators.engine.target.Target`.
 
     contexts: prompt i is class i. length: tokens of an answer at most. ends: tokens that end one.
     draft: another model for the same tokens, that small drafts come from. trigrams: hands out the
     table of a corpus, that looked-up drafts come from; passages: some of its text in tokens.
-    head: drafts from this model's states.
+    head: drafts from this model's states. school: where depths learn about its layers.
+    shortening: what a depth makes of the model, which is asked of it in float32.
     """
 
     modality: ClassVar[str] = "text"
@@ -62,7 +69,10 @@ class TextTarget:
         trigrams: Callable[[], Trigrams] = Trigrams.none,
         passages: Callable[[], list[Tensor]] = list,
         head: DraftHead | None = None,
+        school: School | None = None,
+        shortening: Callable[[Depth], Shortening] | None = None,
     ) -> None:
+        self._school, self._shortening = school, shortening
         self.trigrams, self._passages, self._head = trigrams, passages, head
         self.model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
         self.contexts, self.length, self.ends = tuple(contexts), length, ends
@@ -164,8 +174,7 @@ class TextTarget:
         A state is what the output layer reads. Those of a row are right up to its position. Trees
         keep none.
         """
-        width = int(self.model.config.get_text_config().hidden_size)
-        shape = (len(cache.offset), self._slots, width)
+        shape = (len(cache.offset), self._slots, self.width_of_states)
         cache.states = torch.zeros(shape, dtype=self.dtype, device=self.device)
         return cache.states
 
@@ -222,12 +231,23 @@ class TextTarget:
             )
         return self._head
 
+    def shortening(self, depth: Depth) -> Shortening:
+        """What a depth leaves out, and what it changes."""
+        if self._shortening is not None:
+            return self._shortening(depth)
+        return depth.kept(self), depth.adapter(self)
+
+    def shortened(self, depth: Depth, prompts: Tensor | None = None) -> TextTarget:
+        """The model that a depth makes of it, for some prompts [n] or for all."""
+        from paretoken.evaluators.models.shortened_target import ShortenedTarget
+
+        return ShortenedTarget(self, *self.shortening(depth), prompts)
+
     def with_layers(self, kept: Sequence[int]) -> TextTarget:
         """The same model with only some of its layers, in their order; the weights are shared."""
         return self._with(self.model_of(lambda layers: [layers[i] for i in kept]))
 
-    def model_of(self, choose: Callable[[torch.nn.ModuleList], Sequence[torch.nn.Module]]) -> Any:
-        """The model with the layers that are chosen from its own; the weights are shared."""
+    def model_of(self, choose: Replace) -> Any:
         body_name = self.model.base_model_prefix
         body = getattr(self.model, body_name, None)
         if not isinstance(getattr(body, "layers", None), torch.nn.ModuleList):
@@ -249,6 +269,21 @@ class TextTarget:
         """How little each layer changes the prompts [P, L] and passages of the corpus [n, L]."""
         prompts = [context.tokens for context in self.contexts]
         return likeness(self, prompts), likeness(self, self._passages())
+
+    def read(self, model: Any, prompt: int) -> None:
+        """Let a model, one of `model_of`, read a prompt."""
+        tokens = self.contexts[prompt].tokens.unsqueeze(0).to(self.device)
+        model.base_model(input_ids=tokens, use_cache=False)
+
+    @property
+    def asked(self) -> int:
+        """How many prompts there are."""
+        return len(self.contexts)
+
+    @property
+    def width_of_states(self) -> int:
+        """Numbers of a token's state between two layers."""
+        return int(self.model.config.get_text_config().hidden_size)
 
     @property
     def layers(self) -> int:

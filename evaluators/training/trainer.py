@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from paretoken.evaluators.models.llamagen import Transformer, TransformerConfig
 from paretoken.evaluators.training.artefacts import Artefact, Artefacts, Tensors
+from paretoken.evaluators.training.captured import CapturedStep
 from paretoken.evaluators.training.domains import Domain
 from paretoken.evaluators.training.route import Route
 from paretoken.spaces.errors import MeasurementFailed
@@ -33,7 +34,10 @@ Say = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything but data, seed and rates that determines the weights. AdamW; gradients clipped."""
+    """Everything but data, seed and rates that determines the weights. AdamW; gradients clipped.
+
+    The model's class_dropout is the share of classes that the trainer leaves out.
+    """
 
     model: TransformerConfig
     batch: int
@@ -59,7 +63,10 @@ class Counts:
 
 @dataclass
 class Trainer:
-    """domains: on `device`. identity: of data and recipe, for keys."""
+    """domains: on `device`. identity: of data and recipe, and of what else decides the weights, for
+    keys. build: makes the model of a configuration. captures: whether a CUDA device takes steps
+    from a captured graph, where others are compiled: for shapes that are met once.
+    """
 
     recipe: Recipe
     domains: Sequence[Domain]
@@ -67,11 +74,15 @@ class Trainer:
     identity: Mapping[str, Any]
     device: torch.device
     counts: Counts = field(default_factory=Counts)
+    build: Callable[[TransformerConfig], Transformer] = Transformer
+    captures: bool = False
 
     def __post_init__(self) -> None:
-        self._model = Transformer(self.recipe.model).to(self.device)
+        self.captures &= self.device.type == "cuda"
+        self._model = self._fresh().to(self.device)
+        self._captured: CapturedStep | None = None
         self._loss: Callable[..., Tensor] = self._forward
-        if self.device.type == "cuda":
+        if self.device.type == "cuda" and not self.captures:
             self._loss = torch.compile(self._forward)
         matrices = [p for p in self._model.parameters() if p.ndim > 1]
         vectors = [p for p in self._model.parameters() if p.ndim <= 1]
@@ -168,33 +179,52 @@ class Trainer:
                     return step
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(_mixed(seed, -1, 0))
-            fresh = Transformer(self.recipe.model)
+            fresh = self._fresh()
             fresh.initialise()
         self._model.load_state_dict(fresh.state_dict())
         self._optimizer = self._new_optimizer()
         return 0
 
+    def _fresh(self) -> Transformer:
+        """A new model. It leaves out no classes by itself: see `_batch`."""
+        return self.build(replace(self.recipe.model, class_dropout=0.0))
+
     def _step(self, route: Route, step: int, seed: int) -> None:
         self._model.train()
-        stage = int(route.stage[step])
-        domain = self.domains[stage]
-        chance = torch.Generator().manual_seed(_mixed(seed, stage, int(route.place[step])))
-        picked = torch.randint(len(domain.tokens), (self.recipe.batch,), generator=chance)
-        picked = picked.to(self.device)
+        tokens, classes = self._batch(int(route.stage[step]), int(route.place[step]), seed)
+        rate = float(route.rate[step])
+        if self._captured is not None:
+            self._last = self._captured.take(tokens, classes, rate)
+            return
         for group in self._optimizer.param_groups:
-            group["lr"] = float(route.rate[step])
-        loss = self._loss(domain.tokens[picked].long(), domain.classes[picked])
+            group["lr"] = rate
+        loss = self._loss(tokens, classes)
         self._optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self._model.parameters(), self.recipe.clip)
         self._optimizer.step()
         self._last = loss.detach()
 
+    def _batch(self, stage: int, place: int, seed: int) -> tuple[Tensor, Tensor]:
+        """Tokens [B, N] int64 and classes [B] of one step, a pure function of its arguments."""
+        domain = self.domains[stage]
+        chance = torch.Generator().manual_seed(_mixed(seed, stage, place))
+        picked = torch.randint(len(domain.tokens), (self.recipe.batch,), generator=chance)
+        dropped: Tensor | None = None
+        if self.recipe.model.class_dropout > 0:
+            dropped = torch.rand(picked.shape, generator=chance) < self.recipe.model.class_dropout
+        picked = picked.to(self.device)
+        classes = domain.classes[picked]
+        if dropped is not None:
+            classes = classes.masked_fill(dropped.to(self.device), self.recipe.model.classes)
+        return domain.tokens[picked].long(), classes
+
     def _forward(self, tokens: Tensor, classes: Tensor) -> Tensor:
         """Mean loss in nats a token."""
         with torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"
-        ):
+            self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16",
+            cache_enabled=not self.captures,
+        ):  # fmt: skip
             logits = self._model(tokens, classes)
         return functional.cross_entropy(logits.flatten(0, 1), tokens.flatten())
 
@@ -205,10 +235,17 @@ class Trainer:
             )
 
     def _new_optimizer(self) -> torch.optim.AdamW:
-        return torch.optim.AdamW(
-            [dict(group) for group in self._groups], lr=0.0, betas=self.recipe.betas,
-            fused=self.device.type == "cuda",
+        rate = torch.zeros((), device=self.device)
+        optimizer = torch.optim.AdamW(
+            [dict(group) for group in self._groups], lr=rate if self.captures else 0.0,
+            betas=self.recipe.betas, fused=self.device.type == "cuda", capturable=self.captures,
         )  # fmt: skip
+        if self.captures:
+            parameters = list(self._model.parameters())
+            self._captured = CapturedStep(
+                self._forward, optimizer, rate, parameters, self.recipe.clip
+            )
+        return optimizer
 
     def _weights(self) -> Tensors:
         return dict(self._model.state_dict())

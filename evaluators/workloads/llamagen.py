@@ -18,7 +18,10 @@ from paretoken.spaces.errors import BadInput, BadValue
 
 # The published files do not hold their grid, but the image size is in their names.
 _SIDES = {"256": 16, "384": 24, "512": 32}
-_OPTIONS = "gpt, vq, reference, extractor, weights, side, metrics, device, samples and batch"
+_OPTIONS = (
+    "gpt, vq, reference, extractor, weights, side, metrics, device, samples, batch, artefacts, "
+    "lessons, lesson_batch, steps, calibration and trials"
+)
 
 
 class LlamaGen:
@@ -42,7 +45,7 @@ class LlamaGen:
         device: str | None = None,
         samples: int = 4000,
         batch: int | None = None,
-        **unknown: Any,
+        **more: Any,
     ) -> Any:
         """gpt, vq: checkpoints of the transformer and of the image tokenizer.
 
@@ -50,7 +53,8 @@ class LlamaGen:
         side: tokens along one side of an image; left out, 24 and 32 where the name of `gpt` has 384
         or 512 in it, otherwise 16. samples: a multiple of four times the classes has every class
         equally often in each of the four sets that give the spread. metrics: names of plug-ins that
-        are measured too, with commas.
+        are measured too, with commas. more: artefacts, lessons, lesson_batch, steps, calibration
+        and trials, as of the workload fashion.
         """
         # Imported here: listing workloads needs none of it.
         from paretoken.evaluators.environment import device_named
@@ -60,11 +64,13 @@ class LlamaGen:
         from paretoken.evaluators.metrics.reference import Reference
         from paretoken.evaluators.metrics.spread import check_disjoint
         from paretoken.evaluators.models.checkpoint import load_tokenizer, load_transformer
+        from paretoken.evaluators.shortening.image_lessons import LESSONS, ImageLessons
+        from paretoken.evaluators.shortening.options import learning
 
-        if unknown:
+        folder, sizes, _ = learning(more, LESSONS[device_named(device).type])
+        if more:
             raise BadInput(
-                f"workload llamagen has no option {', '.join(sorted(unknown))}: "
-                f"it knows {_OPTIONS}."
+                f"workload llamagen has no option {', '.join(sorted(more))}: it knows {_OPTIONS}."
             )
         check_disjoint(samples)  # before files are read
         gpt_file = _required("gpt", gpt, "the transformer, e.g. gpt=c2i_B_256.pt")
@@ -106,6 +112,7 @@ class LlamaGen:
             extractor=judge,
             reference=known,
             metrics=load_metrics(metrics, self.modality),
+            lessons=ImageLessons(folder, sizes),
         )
 
 

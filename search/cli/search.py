@@ -230,6 +230,7 @@ def run(
       paretoken search fashion --study wide --ray local --workers 2 --trials 60
       paretoken search continual --study rates --space schedules-compared --algorithm grid
       paretoken search continual --study wide --algorithm random --race 20 --trials 21
+      paretoken search tokenizer --study pictures --space tokenizers-compared --algorithm grid
     """
     from paretoken.cache.store import Store as OpenStore
     from paretoken.search import rung_account

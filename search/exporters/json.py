@@ -20,9 +20,10 @@ class SettingsFile(Exporter):
         return {}
 
     def use(self, asked: Asked, documents: Documents) -> str:
-        trained = {"schedule": "torch-schedule", "tokenizer": "tokenizer-json"}
-        for part, target in trained.items():
-            if part in asked.trial.tree:
+        trained = {"schedules": "torch-schedule", "tokenizers": "tokenizer-json"}
+        for part in ("schedule", "tokenizer"):
+            kind = str(asked.trial.tree.get(part, {}).get("is", "")).partition("/")[0]
+            if (target := trained.get(kind)) is not None:
                 study, short = shlex.quote(asked.study.name), asked.trial.candidate_id[:12]
                 return f"paretoken export {study} --candidate {short} --to {target}"
         return "paretoken generate --settings FOLDER"

@@ -15,6 +15,7 @@ def fashion_small() -> Space:
     """One decoder family with windows, couplings and relaxed verifiers; runtime as it is."""
     return (
         Space(derive(Candidate, modality="image"))
+        .fix("decoder", "speculative")
         .fix("decoder.drafter", "jacobi")
         .narrow("jacobi.window", (4, 8, 16))
         .narrow("jacobi.coupling", ("none", "gumbel"))
@@ -26,6 +27,9 @@ def fashion_small() -> Space:
         .fix("grouped.probability", 1.0)
         .fix("grouped.distance", 1.0)
         .fix("grouped.space", "normalised")
+        .fix("grouped.clustering", "kmeans")
+        .fix("kmeans.clusters", 32)
+        .fix("kmeans.metric", "euclidean")
         .narrow("latent_neighbour.k", (5, 10, 30))
         .fix("latent_neighbour.bound_kind", "additive")
         .narrow("latent_neighbour.bound", (0.1, 0.2, 0.4))

@@ -15,6 +15,9 @@ def image_decoding() -> Space:
     """The derived space of a candidate, with sensible sampling laws and the default runtime."""
     return (
         Space(derive(Candidate, modality="image"))
+        .fix("decoder", "speculative")
+        .fix("grouped.clustering", "kmeans")
+        .fix("kmeans.metric", "euclidean")
         .narrow("sampling.temperature", (0.9, 0.95, 1.0, 1.05, 1.1))
         .narrow("sampling.top_k", (0, 500, 1000, 2000, 8000))
         .narrow("sampling.top_p", (0.9, 0.95, 1.0))

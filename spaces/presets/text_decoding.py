@@ -23,11 +23,15 @@ def text_decoding(drafters: tuple[str, ...] = ALONE) -> Space:
         .narrow("decoder.drafter", drafters)
         # A shortened model by itself, or with drafts that cost nothing: two losses are not mixed.
         .narrow("shortened.drafter", ("none", "prompt_lookup"))
+        # What has to be learnt first is searched by the preset `routers`.
+        .narrow("shortened.depth", ("by_position", "by_prompt"))
+        .fix("by_position.rank", 0)
         .fix("shortened.verifier", "exact")
         .fix("shortened.length", "fixed")
         .fix("shortened.drafts", 1)
         # Drawn under a law that is certain, drafts side by side would all be one.
         .fix("decoder.choice", "likeliest")
+        .narrow("skip_layers.spread", ("evenly", "middle"))
         .narrow("jacobi.init", ("random", "repeat_left", "law_left"))
         .narrow("jacobi.coupling", ("none", "gumbel"))
         .narrow("jacobi.window", (2, 4, 8, 16))

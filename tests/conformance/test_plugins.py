@@ -38,7 +38,8 @@ def test_what_ships_conforms(kind: str, name: str) -> None:
 
 
 def test_kinds_without_a_suite_are_told() -> None:
-    assert set(kinds()) == {"metrics", "verifiers", "workloads", "exporters"}
+    found = {"metrics", "verifiers", "workloads", "exporters", "image_tokenizers"}
+    assert set(kinds()) == found
     with pytest.raises(UnknownName, match="no conformance suite is called 'presets'"):
         check("presets", "published")
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from typing import cast
 
 import pytest
 import torch
 from torch import Tensor
 
+from paretoken.evaluators.clusters.clustering import Clustering
 from paretoken.evaluators.engine import geometry as module
 from paretoken.evaluators.engine.geometry import SPACES, Geometry, Space
+from paretoken.spaces.candidate import from_tree
 
 V = 37
 
@@ -104,47 +107,27 @@ def test_quantile_of_a_large_vocabulary_comes_from_a_fixed_subset(
     assert subset[0] == pytest.approx(exact, rel=0.1)
 
 
-@pytest.mark.parametrize("size", [1, 2, 5, 10, V, 1000])
 @pytest.mark.parametrize("space", SPACES)
-def test_clusters_are_a_balanced_partition(space: Space, size: int) -> None:
-    labels = Geometry(*points()).clusters(space, size)
-    sizes = labels.bincount().tolist()
-    assert labels.shape == (V,)
-    assert len(sizes) == -(-V // size)  # as few as can be: full, all but one
-    assert sorted(sizes, reverse=True)[:-1] == [min(size, V)] * (len(sizes) - 1)
-    assert sum(sizes) == V
-
-
-def test_clusters_are_the_same_every_time_and_for_a_shifted_vocabulary() -> None:
+def test_clusters_are_those_of_the_space_that_is_named(space: Space) -> None:
     embedding, codebook = points()
-    first = Geometry(embedding, codebook).clusters("codebook", 4)
-    assert torch.equal(Geometry(embedding, codebook).clusters("codebook", 4), first)
-    moved = Geometry(embedding, codebook + 10.0).clusters("codebook", 4)
-    assert torch.equal(moved, first)
-
-
-def test_clusters_hold_near_tokens() -> None:
-    """Closer together than a random partition by far: compare the mean distance within groups."""
-    found = Geometry(*points())
-    table = torch.tensor(distances("codebook"))
-    labels = found.clusters("codebook", 4)
-    shuffled = labels[torch.randperm(V, generator=torch.Generator().manual_seed(1))]
-    within, at_random = (
-        float(table[group.unsqueeze(0) == group.unsqueeze(1)].mean())
-        for group in (labels, shuffled)
+    clustering = cast(
+        Clustering, from_tree({"is": "clusterings/kmeans", "clusters": 5}, "clusterings")
     )
-    assert within < 0.4 * at_random
-
-
-def test_clusters_separate_what_lies_apart() -> None:
-    line = torch.tensor([0.0, 10.0, 0.1, 10.1, 20.0, 20.1]).unsqueeze(-1)
-    labels = Geometry(line, line).clusters("codebook", 2).tolist()
-    assert labels[0] == labels[2]
-    assert labels[1] == labels[3]
-    assert labels[4] == labels[5]
+    found = Geometry(embedding, codebook).clusters(space, clustering)
+    expected = clustering.partition(rows_of(space).double().numpy())
+    assert found.labels.tolist() == expected.labels.tolist()
+    assert (found.number, found.largest) == (5, expected.sizes.max())
+    for token in range(V):
+        start = int(found.starts[token])
+        members = expected.members(int(found.labels[token])).tolist()
+        assert found.order[start : start + len(members)].tolist() == members
 
 
 def test_what_was_computed_is_kept() -> None:
     found = Geometry(*points())
     assert found.neighbours("codebook", 3) is found.neighbours("codebook", 3)
-    assert found.clusters("codebook", 3) is found.clusters("codebook", 3)
+    one, equal = (
+        cast(Clustering, from_tree({"is": "clusterings/kmeans", "clusters": 3}, "clusterings"))
+        for _ in range(2)
+    )
+    assert found.clusters("codebook", one) is found.clusters("codebook", equal)

@@ -60,10 +60,17 @@ def grouped(
         "probability": probability,
         "distance": distance,
         "space": space,
+        # As many clusters as groups of that size: of the tests' 12 tokens, and of the toys' 5.
+        "clustering": {"is": "clusterings/kmeans", "clusters": max(2, 12 // size)},
     }
 
 
-SOURCES = ("target", "draft", "blocks", "embedding")
+def clustered(clusters: int, by: str = "kmeans", space: str = "normalised") -> Tree:
+    tree = grouped(14, "clustering", space=space)
+    return tree | {"clustering": {"is": f"clusterings/{by}", "clusters": clusters}}
+
+
+SOURCES = ("target", "draft", "blocks", "clustering")
 RESIDUALS = ("exact", "matched", "group")
 RELAXING = [
     amplified(2.0),
@@ -79,7 +86,9 @@ LOSSY = [
     *(grouped(5, source, probability=0.07) for source in SOURCES),
     *(grouped(5, source, distance=0.41, space="codebook") for source in SOURCES),
     *(grouped(6, "target", 0.11, 0.63, space) for space in SPACES),
-    grouped(4, "embedding", space="embedding"),
+    clustered(3, space="embedding"),
+    clustered(4, "balanced"),
+    clustered(5, "agglomerative", "codebook"),
 ]
 IDENTICAL_TO_EXACT = [
     grouped(1),
@@ -153,8 +162,10 @@ def borrowed(rule: Tree, p: Law, x: int, where: Places) -> float:
 def group_of(rule: Tree, p: Law, q: Law, x: int, where: Places) -> list[int]:
     """GSD: the tokens that share a group with x, x included."""
     size = rule["size"]
-    if rule["source"] == "embedding":
-        labels = where.geometry.clusters(rule["space"], size).tolist()
+    if rule["source"] == "clustering":
+        clustering = cast(Any, from_tree(rule["clustering"], "clusterings"))
+        rows = torch.tensor(where.rows[rule["space"]], dtype=torch.float32).double().numpy()
+        labels = clustering.partition(rows).labels.tolist()
         group = [y for y in range(len(p)) if labels[y] == labels[x]]
     else:
         law = q if rule["source"] == "draft" else p
@@ -425,7 +436,7 @@ def two_token_law(rule: Tree, residual: str, target: Any) -> dict[tuple[int, ...
         grouped(2),
         grouped(3, "draft"),
         grouped(2, "blocks"),
-        grouped(2, "embedding", space="embedding"),
+        clustered(3, space="embedding"),
         grouped(3, "target", 0.3, 0.7, "codebook"),
     ],
     ids=name,
@@ -515,8 +526,39 @@ def test_a_real_relaxation_is_not_exact(tree: Tree) -> None:
 def test_filters_that_never_bind_are_one_class() -> None:
     written = [grouped(5, space=space) for space in SPACES]
     assert len({str(canonical(verifier_of(tree))) for tree in written}) == 1
-    split = [grouped(5, "embedding", space=space) for space in SPACES]
+    split = [grouped(5, "clustering", space=space) for space in SPACES]
     assert len({str(canonical(verifier_of(tree))) for tree in split}) == len(SPACES)
+
+
+def test_a_clustering_matters_where_it_forms_the_groups_and_then_their_size_does_not() -> None:
+    def simplest(tree: Tree) -> str:
+        return str(canonical(verifier_of(tree)))
+
+    other = {"clustering": {"is": "clusterings/random", "clusters": 7}}
+    for source in ("target", "draft", "blocks"):
+        assert simplest(grouped(5, source)) == simplest(grouped(5, source) | other)
+    assert simplest(clustered(7)) != simplest(clustered(7) | other)
+    assert simplest(clustered(7)) == simplest(clustered(7) | {"size": 1})
+    by_use = {"is": "clusterings/kmeans", "clusters": 7, "weighting": "usage"}
+    assert simplest(clustered(7)) == simplest(clustered(7) | {"clustering": by_use})
+
+
+def test_masses_summed_once_are_those_of_the_listed_members() -> None:
+    """Without a filter no member is looked at; a filter that never binds looks at all."""
+    where = places()
+    for tree in (clustered(3), clustered(5, "balanced"), clustered(2, "agglomerative", "codebook")):
+        for p, q in PROBES.values():
+            law, draft = (torch.tensor([v], dtype=torch.float64) for v in (p, q))
+            tokens = torch.arange(V).unsqueeze(0)
+            found = cast(Any, verifier_of(tree))
+            listed, present = found._members(law, draft, tokens, where.geometry)
+            flat = listed.flatten(-2)
+            over, under = (
+                (of.gather(-1, flat).view(listed.shape) * present).sum(-1) for of in (law, draft)
+            )
+            summed = found.ratio(law, draft, tokens, torch.tensor(0), where.geometry)
+            drafted = torch.tensor([q]) > 0
+            assert torch.allclose(summed[drafted], (over / under)[drafted], rtol=1e-12, atol=CLOSE)
 
 
 @pytest.mark.parametrize("bound", [1.0, 1.5, 100.0])
@@ -584,7 +626,8 @@ def test_a_group_of_everything_keeps_every_allowed_draft() -> None:
 
 def partitions() -> list[Tree]:
     blocks = [grouped(size, "blocks") for size in (2, 3, 5, 12)]
-    return blocks + [grouped(size, "embedding", space=s) for size in (2, 5) for s in SPACES]
+    ways = ("kmeans", "balanced", "agglomerative", "random")
+    return blocks + [clustered(k, by, s) for k in (2, 5) for by in ways for s in SPACES]
 
 
 def parts_of(tree: Tree, p: Law, q: Law, where: Places) -> list[list[int]]:

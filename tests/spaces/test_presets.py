@@ -46,7 +46,7 @@ def test_the_small_preset_is_small_but_has_many_different_laws() -> None:
 
 
 def test_settings_of_the_command_line_reach_the_real_components() -> None:
-    space = Space(derive(modality="image"))
+    space = Space(derive(modality="image")).fix("decoder", "speculative")
     for text in ("decoder.window=8,16", "decoder.verifier=exact,grouped", "grouped.size=1..4"):
         space = space.narrow(*parse_setting(text))
     decoder: Any = space.tree["decoder"]

@@ -17,8 +17,6 @@ from paretoken.spaces.component import Component, part
 class Shortened(Speculative):
     """Let fewer layers decide."""
 
-    modality = "text"
-
     depth: Depth = part("depths", default="by_position", doc="Which layers run for which token.")
 
     def simplified(self) -> Component:

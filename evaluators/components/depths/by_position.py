@@ -3,7 +3,8 @@
 The first layers always run; what a token saves, it saves right above them, so that the last layers
 run as well. The number falls in a straight line from the first token of an answer to `horizon`. As
 it never rises, every layer that runs has the keys of all earlier tokens, and nothing is recomputed.
-The paper tunes models for the schedule; one that was not falls off quickly.
+The paper tunes models for the schedule; one that was not falls off quickly. With a rank a LoRA is
+learnt for it, on the model's own answers.
 Equivalences: first = last = 1 leaves out nothing; first = last is a fixed set of layers; a last
 above first is first.
 Source: Del Corro et al., "SkipDecode" (2023, arXiv:2307.02628).
@@ -16,11 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from paretoken.evaluators.engine.depth import Depth
+from paretoken.evaluators.engine.depth import Recovering
 from paretoken.spaces.component import Component, knob
 
 
-class ByPosition(Depth):
+class ByPosition(Recovering):
     """Spend less on later tokens."""
 
     first: float = knob(
@@ -37,7 +38,7 @@ class ByPosition(Depth):
 
     @property
     def whole(self) -> bool:
-        return bool(self.first == 1.0 and self.last == 1.0)
+        return bool(self.first == 1.0 and self.last == 1.0 and not self.rank)
 
     def kept(self, target: Any) -> Tensor:
         budget = self.budget(target.layers, target.length)
@@ -45,6 +46,9 @@ class ByPosition(Depth):
         above = (target.layers - (budget - int(self.warm_up))).unsqueeze(-1)
         kept: Tensor = (every < int(self.warm_up)) | (every >= above)
         return kept.unsqueeze(0)
+
+    def without(self, target: Any) -> Tensor:
+        return self.kept(target)
 
     def budget(self, layers: int, length: int) -> Tensor:
         """Layers that run while the prompt is read and for each token, int64 [1 + length]."""
@@ -57,7 +61,10 @@ class ByPosition(Depth):
         return torch.cat([torch.tensor([most]), falling])
 
     def simplified(self) -> Component:
-        return self.clone(override={"last": self.first}) if self.last > self.first else self
+        if self.last <= self.first:
+            return super().simplified()
+        simpler: Component = self.clone(override={"last": self.first})
+        return simpler
 
 
 plugin = ByPosition

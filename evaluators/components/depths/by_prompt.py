@@ -6,8 +6,8 @@ the first and the last. The threshold comes of a calibration pass over passages 
 (`--option corpus=FILE`): a text that is like their average loses the share `skipped` of the inner
 layers, and a prompt may lose more or fewer. Measuring costs a cosine a layer while the prompt is
 read anyway, so it is done beforehand, in float32, and not timed.
-Departures: routers are not trained, and the model is not tuned to live without the layers; FiRST
-also leaves them out of reading the prompt.
+Departures: routers are not trained (see `routed`), and the model is not tuned to live without the
+layers; FiRST also leaves them out of reading the prompt.
 Equivalence: skipping nothing leaves out nothing.
 Source: Jain et al., "FiRST" (Findings of EMNLP 2025, arXiv:2410.12513).
 """
@@ -26,6 +26,8 @@ from paretoken.spaces.errors import BadInput
 
 class ByPrompt(Depth):
     """Let a prompt choose its layers."""
+
+    modality = "text"
 
     skipped: float = knob(
         0.1, low=0.0, high=1.0, grid=(0.05, 0.1, 0.2, 0.3),

@@ -4,7 +4,8 @@ ratio(x) = P/Q over the group of x; on acceptance the draft itself is kept. Grou
   target     the size tokens around x in the target's own ranking (what GSD runs); these overlap
   draft      the same in the draft's ranking
   blocks     the target's ranking cut into blocks of `size`: a true partition
-  embedding  a fixed partition into near tokens: the baseline that GSD found ineffective
+  clustering a fixed partition of the tokens, by a component of its own, whatever `size` is: the
+             baseline that GSD found ineffective. Nobody counts tokens here, so all weigh the same
 Filters keep y with |p(y) - p(x)| < probability and squared distance below the `distance` quantile
 of all pairs; x itself always stays (the released code drops it at a threshold of 0, and then every
 draft is rejected from a wrong law). A draft with p(x) = 0 is refused whatever its group. The
@@ -15,13 +16,18 @@ Source: So et al., "Grouped speculative decoding" (ICCV 2025, arXiv:2508.07747).
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from paretoken.evaluators.clusters.clustering import Clustering
 from paretoken.evaluators.components.verifiers.exact import Exact
 from paretoken.evaluators.engine.geometry import SPACES, Geometry, Space
 from paretoken.evaluators.engine.verifier import PerToken
-from paretoken.spaces.component import Component, knob
+from paretoken.spaces.candidate import from_tree
+from paretoken.spaces.component import Component, knob, part
 
 
 class Grouped(PerToken):
@@ -48,7 +54,10 @@ class Grouped(PerToken):
     )
     space: Space = knob("normalised", among=SPACES, doc="Where distances are measured.")
     source: str = knob(
-        "target", among=("target", "draft", "blocks", "embedding"), doc="What forms the groups."
+        "target", among=("target", "draft", "blocks", "clustering"), doc="What forms the groups."
+    )
+    clustering: Clustering = part(
+        "clusterings", default="kmeans", doc="The fixed partition, of source clustering."
     )
 
     @property
@@ -58,6 +67,8 @@ class Grouped(PerToken):
     def ratio(
         self, p: Tensor, q: Tensor, tokens: Tensor, slot: Tensor, geometry: Geometry
     ) -> Tensor:
+        if self.source == "clustering" and self.probability == 1.0 and self.distance == 1.0:
+            return self._of_clusters(p, q, tokens, geometry)
         members, present = self._members(p, q, tokens, geometry)
         flat = members.flatten(-2)
         p_members = p.gather(-1, flat).view(members.shape)
@@ -74,17 +85,28 @@ class Grouped(PerToken):
         present = present & (near | (members == own))
         return (p_members * present).sum(-1) / (q_members * present).sum(-1)
 
+    def _of_clusters(self, p: Tensor, q: Tensor, tokens: Tensor, geometry: Geometry) -> Tensor:
+        """The ratio where nothing filters a fixed partition: masses are summed once for all."""
+        found = geometry.clusters(self.space, self.clustering)
+        of = found.labels.expand_as(p)
+        mass = [law.new_zeros(*law.shape[:-1], found.number) for law in (p, q)]
+        over, under = (
+            total.scatter_add_(-1, of, law).gather(-1, found.labels[tokens])
+            for total, law in zip(mass, (p, q), strict=True)
+        )
+        return over / under
+
     def _members(
         self, p: Tensor, q: Tensor, tokens: Tensor, geometry: Geometry
     ) -> tuple[Tensor, Tensor]:
         """Tokens of each group, [..., K, G] int64, and which of them exist, the same shape."""
         vocabulary = p.shape[-1]
-        if self.source == "embedding":
-            order, rank = _listed(geometry.clusters(self.space, self.size))
-            label = geometry.clusters(self.space, self.size)
-            start = rank[tokens].unsqueeze(-1)
-            place = start + torch.arange(self.size, device=p.device)
-            members = order[place.clamp(max=vocabulary - 1)]
+        if self.source == "clustering":
+            found = geometry.clusters(self.space, self.clustering)
+            label = found.labels
+            offset = torch.arange(found.largest, device=p.device)
+            place = found.starts[tokens].unsqueeze(-1) + offset
+            members = found.order[place.clamp(max=vocabulary - 1)]
             return members, (place < vocabulary) & (label[members] == label[tokens].unsqueeze(-1))
         ranking = (
             (q if self.source == "draft" else p).sort(dim=-1, descending=True, stable=True).indices
@@ -101,19 +123,28 @@ class Grouped(PerToken):
         return ranking.gather(-1, inside.flatten(-2)).view(inside.shape), exists
 
     def simplified(self) -> Component:
-        if self.size == 1 or self.probability == 0.0 or self.distance == 0.0:
+        fixed = self.source == "clustering"
+        if (self.size == 1 and not fixed) or self.probability == 0.0 or self.distance == 0.0:
             return Exact()
-        if self.source != "embedding" and self.distance == 1.0 and self.space != SPACES[0]:
-            everywhere: Component = self.clone(override={"space": SPACES[0]})
-            return everywhere
-        return self
+        simpler: dict[str, Any] = {}
+        if fixed:
+            if self.size != self.fields["size"].default:
+                simpler["size"] = self.fields["size"].default
+            if self.clustering.weighting != "uniform":
+                simpler["clustering.weighting"] = "uniform"
+        else:
+            if self.clustering != _usual():
+                simpler["clustering"] = _usual()
+            if self.distance == 1.0 and self.space != SPACES[0]:
+                simpler["space"] = SPACES[0]
+        simplest: Component = self.clone(override=simpler) if simpler else self
+        return simplest
 
 
-def _listed(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Tokens listed cluster by cluster, and for each token where its cluster's list starts."""
-    order = labels.sort(stable=True).indices
-    start = torch.searchsorted(labels[order].contiguous(), labels.contiguous())
-    return order, start
+@cache
+def _usual() -> Component:
+    """What stands for a clustering that nobody asks."""
+    return from_tree({"is": "clusterings/kmeans"}, "clusterings")
 
 
 plugin = Grouped

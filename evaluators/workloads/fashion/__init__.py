@@ -32,11 +32,14 @@ class Fashion:
         device: str | None = None,
         samples: int = 500,
         batch: int | None = None,
-        **unknown: Any,
+        **more: Any,
     ) -> Any:
         """samples: images for each quality measurement. batch: at which speed is measured.
 
-        metrics: names of plug-ins, with commas, that are measured too.
+        metrics: names of plug-ins, with commas, that are measured too. more: what depths learn
+        about the model's layers they learn from images that it draws, lessons of them, lesson_batch
+        at a time, in so many steps; sets of layers are calibrated on `calibration` of them, with so
+        many trials. artefacts: the folder where that is kept; left out, one in the user's cache.
         """
         # Imported here: listing workloads and training the model need none of it.
         from paretoken.evaluators.environment import device_named
@@ -46,11 +49,15 @@ class Fashion:
         from paretoken.evaluators.metrics.reference import Reference
         from paretoken.evaluators.metrics.spread import Calibration
         from paretoken.evaluators.models.checkpoint import load_tokenizer, load_transformer
+        from paretoken.evaluators.shortening.image_lessons import LESSONS, ImageLessons
+        from paretoken.evaluators.shortening.options import learning
 
-        if unknown:
+        folder, sizes, _ = learning(more, LESSONS[device_named(device).type])
+        if more:
             raise BadInput(
-                f"workload fashion has no option {', '.join(sorted(unknown))}: it knows metrics, "
-                "device, samples and batch."
+                f"workload fashion has no option {', '.join(sorted(more))}: it knows metrics, "
+                "device, samples, batch, artefacts, lessons, lesson_batch, steps, calibration and "
+                "trials."
             )
         chosen = device_named(device)
         return ImageWorkload(
@@ -63,6 +70,7 @@ class Fashion:
             reference=Reference.load(REFERENCE),
             calibration=Calibration.load(CALIBRATION),
             metrics=load_metrics(metrics, self.modality),
+            lessons=ImageLessons(folder, sizes),
         )
 
 

@@ -22,7 +22,21 @@ HEAD = _HERE / "head.safetensors"
 
 # By default: prompts judged and tokens of an answer, on a CPU and on a GPU.
 _SIZES = {"cpu": (12, 32), "cuda": (60, 128)}
-_OPTIONS = "model, draft, head, prompts, corpus, tokens, metrics, device, samples and batch"
+# What depths learn from: see `shortening.school.Sizes`, and tokens of such an answer.
+_LESSONS = {
+    "cpu": {
+        "lessons": 24, "steps": 24, "lesson_batch": 2, "calibration": 4, "trials": 16,
+        "lesson_tokens": 24,
+    },
+    "cuda": {
+        "lessons": 1536, "steps": 200, "lesson_batch": 64, "calibration": 64, "trials": 100,
+        "lesson_tokens": 64,
+    },
+}  # fmt: skip
+_OPTIONS = (
+    "model, draft, head, prompts, corpus, tokens, metrics, device, samples, batch, artefacts, "
+    "lessons, lesson_tokens, lesson_batch, steps, calibration and trials"
+)
 
 
 class Text:
@@ -47,7 +61,7 @@ class Text:
         device: str | None = None,
         samples: int | None = None,
         batch: int | None = None,
-        **unknown: Any,
+        **more: Any,
     ) -> Any:
         """model, draft: folders or names as Hugging Face's, or .gguf files. prompts: a JSONL file.
 
@@ -55,18 +69,28 @@ class Text:
         looked up in. tokens: of an answer at most. metrics: names of plug-ins that are measured
         too, with commas. samples: prompts that quality is judged on, the kinds in turn. batch:
         at which speed is measured.
+
+        more: what depths and drafters learn about the model's layers, they learn from its own
+        answers: lessons of them with lesson_tokens each, lesson_batch at a time, in so many steps;
+        sets of layers are calibrated on `calibration` of them, with so many trials. artefacts: the
+        folder where all of it is kept; left out, one in the user's cache.
         """
         # Imported here: listing workloads needs none of it.
+        from paretoken.evaluators.environment import device_named
         from paretoken.evaluators.language_opening import check_options, open_language
         from paretoken.evaluators.metrics.by_sample import load_metrics
+        from paretoken.evaluators.shortening.options import learning
 
-        check_options("text", unknown, _OPTIONS)
+        kind = device_named(device).type
+        folder, sizes, named = learning(more, _LESSONS[kind])
+        check_options("text", more, _OPTIONS)
         measured = load_metrics(metrics, self.modality)
         opened = open_language(
             model=model, prompts=Path(prompts).expanduser() if prompts else PROMPTS, tokens=tokens,
             device=device, samples=samples, usual=_SIZES,
         )  # fmt: skip
         from paretoken.evaluators.models import draft_head, language_model
+        from paretoken.evaluators.shortening.text_lessons import TextLessons
         from paretoken.evaluators.text_workload import TextWorkload
 
         second = None
@@ -79,6 +103,7 @@ class Text:
             opened.model, opened.tokenizer, opened.prompts, device=opened.device,
             tokens=opened.tokens, batch=batch, draft=second, head=trained,
             corpus=Path(corpus).expanduser() if corpus else CORPUS, metrics=measured,
+            lessons=TextLessons(folder, sizes, named["lesson_tokens"]),
         )  # fmt: skip
 
 

@@ -72,3 +72,22 @@ def test_what_lies_beyond_a_row_is_not_read(device: torch.device) -> None:
     reference, found = both(made, tokens, positions, caches)
     assert (found - reference).abs().max() <= TOLERANCE * reference.abs().max()
     assert found.abs().max() < 1e3
+
+
+def test_layers_are_left_out_for_all_rows_or_for_some_places(device: torch.device) -> None:
+    made = model("even", device)
+    caches = made.allocate(2), made.allocate(2)
+    tokens = torch.randint(64, (2, 3), generator=torch.Generator().manual_seed(1)).to(device)
+    positions = torch.zeros(2, dtype=torch.int64, device=device)
+    places = torch.tensor([[True, True, False], [True, False, False]], device=device)
+    from paretoken.evaluators.kernels.window import forward_window
+
+    plain = made.reference_window(tokens, positions, made.allocate(2))
+    for chosen in ([True, False], [False, True], [True, places.unsqueeze(-1)]):
+        reference = made.reference_window(tokens, positions, caches[0], chosen=chosen)
+        found = forward_window(made, tokens, positions, caches[1], chosen)
+        assert (found - reference).abs().max() <= TOLERANCE * reference.abs().max()
+        assert (found - plain).abs().max() > 1e-2 * plain.abs().max()
+    # Where a layer runs for a token and all before it, it is as in the whole model.
+    kept = (reference - plain).abs().amax(-1) <= TOLERANCE * plain.abs().max()
+    assert torch.equal(kept, places)

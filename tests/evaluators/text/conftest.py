@@ -268,13 +268,20 @@ def searched(
     monkeypatch.setenv("PARETOKEN_STORE", "sqlite:///text.db")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
-    def search(*settings: str, model: Path = saved, trials: int = 4) -> list[dict[str, Any]]:
+    def search(
+        *settings: str,
+        model: Path = saved,
+        trials: int = 4,
+        space: str = "",
+        options: tuple[str, ...] = (),
+    ) -> list[dict[str, Any]]:
         narrow = [word for setting in settings for word in ("--set", setting)]
-        options = [f"model={model}", f"prompts={prompts_file}", "tokens=12"]
+        narrow += ["--space", space] if space else []
+        named = [f"model={model}", f"prompts={prompts_file}", "tokens=12", *options]
         code = main(
             ["search", "text", "--study", "s", "--trials", str(trials), "--samples", "4",
              "--device", "cpu", "--observations", "1",
-             *(word for o in options for word in ("--option", o)), *narrow]
+             *(word for o in named for word in ("--option", o)), *narrow]
         )  # fmt: skip
         assert code == 0, capsys.readouterr().err
         capsys.readouterr()

@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from paretoken.evaluators.components.depths.by_position import ByPosition
 from paretoken.evaluators.engine.decode import Decoding, Trace
 from paretoken.evaluators.engine.geometry import Geometry
 from paretoken.evaluators.models.cropped_caches import ROLLS_BACK
+from paretoken.evaluators.models.shortened_target import ShortenedTarget
 from paretoken.evaluators.models.text_target import TextTarget
 from paretoken.evaluators.workloads.text import head_step
 from paretoken.evaluators.workloads.text.head_data import Answers
@@ -89,6 +91,10 @@ def test_capture_changes_no_token(
     decoder = {"drafter": {"is": f"drafters/{drafter}"}, "length": {"is": f"lengths/{length}"}}
     if drafter != "none":
         decoder["drafter"]["window"] = 5
+    if drafter == "fewer_layers":
+        if type(target.model).__name__.startswith("Mistral"):
+            pytest.skip("layers can be left out only where they attend to all places")
+        decoder["drafter"]["depth"] = {"is": "depths/by_position", "last": 0.5}
     plain, _ = answers(target, {}, temperature, 1, False)
     eager, trace = answers(target, decoder, temperature, 3, False)
     captured, same = answers(target, decoder, temperature, 3, True)
@@ -122,3 +128,44 @@ def test_capture_changes_no_step_of_a_head_s_training(
     assert losses[0][-1] < losses[0][0]
     # bfloat16 keeps 8 bits; sums of many such products differ by far less than one of them.
     assert losses[0] == pytest.approx(losses[1], rel=2**-8)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("drafter", ["none", "prompt_lookup"])
+@pytest.mark.parametrize("depth", ["falling", "by prompt"])
+def test_capture_changes_no_token_of_shortened_models(
+    tiny: Any, depth: str, drafter: str, batch: int
+) -> None:
+    made = tiny("llama")
+    target = TextTarget(
+        made.model, made.contexts, length=24, ends=(12,), device=torch.device("cuda"),
+        dtype=torch.float32, trigrams=made.trigrams,
+    )  # fmt: skip
+    kept = ByPosition(last=0.25, warm_up=0).kept(target)
+    if depth == "by prompt":
+        kept = torch.ones(3, 25, 4, dtype=torch.bool)
+        kept[0, :, 1] = kept[1, :, 2] = kept[2, 9:, 1] = False
+    decoder: dict[str, Any] = {"drafter": {"is": f"drafters/{drafter}"}}
+    if drafter != "none":
+        decoder["drafter"]["window"] = 4
+    short = ShortenedTarget(target, kept)
+    eager, trace = answers(short, decoder, 0.0, batch, False)
+    captured, same = answers(short, decoder, 0.0, batch, True)
+    assert torch.equal(eager, captured)
+    for one, two in zip(trace.arrays(), same.arrays(), strict=True):
+        assert (one == two).all()
+    assert not torch.equal(eager, answers(target, {}, 0.0, 1, False)[0])
+
+
+@pytest.mark.parametrize("last", [0.25, 1.0])
+def test_capture_changes_no_token_of_what_a_shortened_model_drafts(tiny: Any, last: float) -> None:
+    made = tiny("llama")
+    target = TextTarget(
+        made.model, made.contexts, length=24, ends=(12,), device=torch.device("cuda"),
+        dtype=torch.float32,
+    )  # fmt: skip
+    depth = {"is": "depths/by_position", "last": last, "warm_up": 0}
+    decoder = {"drafter": {"is": "drafters/fewer_layers", "depth": depth, "window": 4}}
+    plain, _ = answers(target, {}, 0.0, 1, False)
+    for graphs in (False, True):
+        assert torch.equal(answers(target, decoder, 0.0, 3, graphs)[0], plain)

@@ -231,3 +231,32 @@ def test_the_embedded_model_answers_alike_however_it_drafts(answer: Any) -> None
                 whole = torch.cat([context.tokens, other[:fork]]).unsqueeze(0)
                 logits = target.model(input_ids=whole).logits[0, -1]
                 assert abs(float(logits[row[fork]] - logits[other[fork]])) < 1e-3
+
+
+def test_routers_sets_and_schedules_are_learnt_and_searched(searched: Any, tmp_path: Path) -> None:
+    """The miniature: routers against static sets, with LoRA and without, and as drafters."""
+    settings = (
+        "depth.skipped=0.5", "fixed.spread=middle,greedy", "depth.rank=0,2", "window=3",
+        "depth.matrices=attention", "by_position.last=0.5", "by_position.warm_up=1",
+        "skip_layers.skipped=0.5", "skip_layers.spread=greedy",
+    )  # fmt: skip
+    options = (
+        f"artefacts={tmp_path / 'learnt'}", "lessons=8", "lesson_tokens=8", "steps=3", "trials=3",
+    )  # fmt: skip
+    found = searched(*settings, space="routers", options=options, trials=12)
+    assert all(one["failure"] is None for one in found)
+    decoders = [one["settings"]["decoder"] for one in found[1:]]
+    depths = {one["depth"]["is"] for one in decoders if "depth" in one}
+    drafters = {one["drafter"]["is"] for one in decoders if one["is"].endswith("speculative")}
+    assert depths >= {"depths/fixed", "depths/routed"} and "drafters/fewer_layers" in drafters
+    for one in found:
+        lossless = one["settings"]["decoder"]["is"] == "decoders/speculative"
+        assert (one["quantities"]["as_plain"]["value"] == 1.0) == lossless
+        run = one["quantities"]["layers_run"]["value"]
+        assert (run == 1.0) == lossless and 0.5 <= run <= 1.0
+    kinds = {
+        key
+        for path in (tmp_path / "learnt" / "shortened").rglob("manifest.json")
+        for key in json.loads(path.read_text())["facts"]["told"]
+    }
+    assert kinds >= {"routers", "lora"}

@@ -270,3 +270,34 @@ def test_killed_and_begun_again_it_is_the_run_that_was_never_killed(
     assert again.counts.trained < 80 - step + 2 * module.GRID
     for key in keys:
         assert same(weights(killed, key), weights(trainer.artefacts, key))
+
+
+def test_steps_that_may_be_captured_are_the_same_steps() -> None:
+    """Those before a capture, against the optimizer by hand: on a CPU nothing is captured."""
+    from paretoken.evaluators.training.captured import _EAGER, CapturedStep
+
+    torch.manual_seed(0)
+    start = torch.randn(5, 3)
+    batches = [(torch.randn(4, 5), torch.randn(4, 3)) for _ in range(_EAGER)]
+    rates = [0.1, 0.01, 0.03]
+    found = []
+    for by_hand in (True, False):
+        weight = torch.nn.Parameter(start.clone())
+
+        def loss(x: torch.Tensor, y: torch.Tensor, w: torch.nn.Parameter = weight) -> torch.Tensor:
+            return (x @ w - y).square().mean()
+
+        rate = torch.zeros(())
+        optimizer = torch.optim.AdamW([weight], rate)
+        step = CapturedStep(loss, optimizer, rate, [weight], 1.0)
+        for (x, y), value in zip(batches, rates, strict=True):
+            if not by_hand:
+                assert float(step.take(x, y, value).detach()) > 0
+                continue
+            rate.fill_(value)
+            optimizer.zero_grad()
+            loss(x, y).backward()
+            torch.nn.utils.clip_grad_norm_([weight], 1.0)
+            optimizer.step()
+        found.append(weight.detach())
+    assert torch.equal(*found) and not torch.equal(found[0], start)

@@ -1,0 +1,86 @@
+"""Coder: a tokenizer that is ready for use; and the rate of its tokens."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from paretoken.evaluators.image_tokenizers.layout import Layout
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """images: uint8 [n, 1, H, W]. broken: bool [n], which could not be decoded and are grey."""
+
+    images: Tensor
+    broken: Tensor
+
+
+class Coder(ABC):
+    """Images to tokens and back.
+
+    layout: of all tokens that a model learns. kept: how many of the first of them an image is
+    decoded from, which is how many are generated. calls: of a network, one after the other, to
+    decode. facts: what else is worth knowing, by name.
+    """
+
+    layout: Layout
+    kept: int
+    calls: int
+
+    @abstractmethod
+    def encode(self, images: Tensor) -> Tensor:
+        """Tokens int64 [n, T] of images uint8 [n, 1, H, W]; T is the layout's length."""
+
+    @abstractmethod
+    def decode(self, ids: Tensor, seed: int) -> Decoded:
+        """Images of tokens [n, at least kept]; what lies behind is not read.
+
+        seed: of a decoder that draws; the n-th image is drawn alike whatever the tokenizer.
+        """
+
+    def facts(self, images: Tensor) -> dict[str, float]:
+        """Shares and counts of images uint8 [n, 1, H, W] that only this family knows."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What tokens cost, on average over images. tokens: one after another. bits: each as if it
+    were independent of all others. raw_bits: each as if all were equally probable. usage: share
+    of entries that occur. perplexity: 2 to the entropy of a vocabulary, the mean over them.
+    """
+
+    tokens: float
+    bits: float
+    raw_bits: float
+    usage: float
+    perplexity: float
+
+
+def rate(layout: Layout, ids: Tensor, kept: int) -> Rate:
+    """The rate of the first `kept` positions of ids [n, T], frequencies being their own."""
+    ids = ids[:, :kept]
+    counted = layout.counted(ids)
+    offsets = layout.starts(ids.device)[:kept]
+    bits = perplexity = 0.0
+    used = entries = 0
+    found = [(offset, size) for offset, size in layout.groups() if bool((offsets == offset).any())]
+    for offset, size in found:
+        here = counted & (offsets == offset)
+        counts = torch.bincount(ids[here], minlength=size).double()
+        share = counts / counts.sum()
+        entropy = float(-(share * share.clamp_min(1e-300).log2()).sum())
+        bits += float(counts.sum()) / len(ids) * entropy
+        perplexity += 2.0**entropy / len(found)
+        used += int((counts > 0).sum())
+        entries += size
+    if layout.ends:
+        tokens = float(counted.sum()) / len(ids)
+        raw = tokens * layout.raw_bits(1)
+    else:
+        tokens, raw = float(kept), layout.raw_bits(kept)
+    return Rate(tokens, bits, raw, used / entries, perplexity)

@@ -1,0 +1,47 @@
+"""Layouts: what a position may hold, what is paid for, and the rate of tokens of a known law."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from paretoken.evaluators.image_tokenizers.coder import rate
+from paretoken.evaluators.image_tokenizers.layout import Layout
+
+CPU = torch.device("cpu")
+
+
+def test_channels_and_stages_have_entries_of_their_own() -> None:
+    channels = Layout.channels(4, 3, 2, 2)
+    assert channels.length == 12 and channels.entries == 12 and channels.width == 6
+    assert channels.offsets[:6] == (0, 4, 8, 0, 4, 8)
+    barred = channels.barred(CPU)
+    assert barred is not None
+    assert (barred[1] == 0).nonzero().flatten().tolist() == [4, 5, 6, 7]
+    stages = Layout.stages(8, [(2, 2), (2, 2)], shared=False)
+    assert stages.offsets == (0,) * 4 + (8,) * 4 and (stages.height, stages.width) == (4, 2)
+    scales = Layout.stages(8, [(1, 1), (2, 2)], shared=True)
+    assert scales.entries == 8 and scales.barred(CPU) is None
+    assert (scales.height, scales.width) == (1, 5)
+    assert scales.raw_bits(2) == 6.0
+
+
+def test_the_end_is_paid_for_and_what_follows_is_not() -> None:
+    layout = Layout.shared(5, 1, 4, ends=True)
+    ids = torch.tensor([[0, 4, 4, 4], [4, 4, 4, 4], [1, 2, 3, 0]])
+    assert layout.counted(ids).sum(1).tolist() == [2, 1, 4]
+    found = rate(layout, ids, 4)
+    assert found.tokens == pytest.approx(7 / 3)
+    assert found.raw_bits == pytest.approx(7 / 3 * math.log2(5))
+
+
+def test_bits_are_the_entropy_of_each_vocabulary() -> None:
+    layout = Layout.stages(4, [(1, 2), (1, 2)], shared=False)
+    ids = torch.tensor([[0, 1, 2, 2], [2, 3, 2, 2]])  # 2 bits a token, then none
+    found = rate(layout, ids, 4)
+    assert found.bits == pytest.approx(4.0) and found.tokens == 4
+    assert found.perplexity == pytest.approx((4 + 1) / 2) and found.usage == 5 / 8
+    first = rate(layout, ids, 2)
+    assert first.bits == pytest.approx(4.0) and first.usage == 1.0 and first.raw_bits == 4.0
