@@ -22,6 +22,7 @@ class LlamaGen(Exporter):
 
     def express(self, asked: Asked) -> Documents:
         name = self.engine.name
+        image.check_model(asked, name)
         if asked.part("drafter") != "none":
             asked.refuse(
                 Code.NOT_EXPRESSIBLE, "drafter", f"{name} decodes token by token",

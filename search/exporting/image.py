@@ -22,8 +22,18 @@ def note_models(asked: Asked, script: str) -> None:
     )  # fmt: skip
 
 
+def check_model(asked: Asked, script: str) -> None:
+    """Refuse a shortened model."""
+    if asked.part("decoder") != "speculative":
+        asked.refuse(
+            Code.NOT_EXPRESSIBLE, "decoder", f"{script} runs every layer of a model",
+            "take a candidate with decoder == \"speculative\"",
+        )  # fmt: skip
+
+
 def check_everywhere(asked: Asked, script: str) -> None:
-    """Refuse guidance that ends before an image does."""
+    """Refuse a shortened model, and guidance that ends before an image does."""
+    check_model(asked, script)
     if asked.knob("sampling.cfg") > 1.0 and asked.knob("sampling.cfg_interval") != -1:
         asked.refuse(
             Code.NOT_EXPRESSIBLE, "sampling.cfg_interval", f"{script} guides every token",

@@ -325,6 +325,7 @@ REFUSED: list[tuple[tuple[str, ...], dict[str, Any], dict[str, Any], str, Code]]
     (TEXT[:4], _drafted(EARLY), {}, "drafter", N),
     (TEXT, _drafted({"is": "jacobi"}), {}, "drafter", N),
     (TEXT, {"is": "shortened", "depth": "by_position"}, {}, "decoder", N),
+    (IMAGE, {"is": "shortened", "depth": "by_position"}, {}, "decoder", N),
     (TEXT, _drafted(LOOKUP), {"cfg": 2.0}, "sampling.cfg", N),
     (TEXT, _drafted(LOOKUP, length="adaptive"), {}, "length", N),
     (TEXT, _drafted(SMALL, length="entropy"), {}, "length", N),
