@@ -63,7 +63,7 @@ class Budget:
                 "unsupported",
                 f"{self.operations / 1e9:g} GFLOPs and {images} images pay for {found} steps of "
                 f"{self.batch} x {layout.length} tokens, and fewer than {_FEWEST} say nothing: "
-                "raise --option compute or train, or lower batch.",
+                "raise --option compute or train, or lower model_batch.",
             )
         return found
 

@@ -12,7 +12,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -86,7 +85,7 @@ class Layout:
 
     def barred(self, device: torch.device) -> Tensor | None:
         """float32 [T, entries]: -inf where a position cannot have an entry; None where all can."""
-        if len(set(zip(self.offsets, self.sizes, strict=True))) == 1:
+        if len(self.groups()) == 1:
             return None
         mask = torch.full((self.length, self.entries), float("-inf"))
         for place, (offset, size) in enumerate(zip(self.offsets, self.sizes, strict=True)):
@@ -102,5 +101,4 @@ class Layout:
 
     def groups(self) -> list[tuple[int, int]]:
         """(offset, size) of each vocabulary that positions share."""
-        pairs = sorted(set(zip(self.offsets, self.sizes, strict=True)))
-        return [pair for pair, _ in groupby(pairs)]
+        return sorted(set(zip(self.offsets, self.sizes, strict=True)))

@@ -98,9 +98,7 @@ class RegisterLearner(Learner):
     mean: Tensor
     variance: Tensor
 
-    def __init__(
-        self, registers: int, levels: list[int], draw: str, sizes: Sizes, causal: bool = True
-    ) -> None:
+    def __init__(self, registers: int, levels: list[int], draw: str, sizes: Sizes) -> None:
         super().__init__()
         from vector_quantize_pytorch import FSQ
 

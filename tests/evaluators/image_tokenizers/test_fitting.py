@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,20 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(
     other = fit(family(name), some.train)
     other.train("key", Artefacts(tmp_path / "other", "x"), 4, nobody)
     assert not equal(whole.module, other.module)  # the control: another seed
+
+
+def test_half_precision_reaches_no_quantizer(
+    name: str, family: Family, some: Pictures, tmp_path: Path
+) -> None:
+    """As on a GPU: forward passes in bfloat16, weights and codes in float32."""
+    if name == "jpeg":
+        pytest.skip("nothing is trained")
+    half = fit(family(name), some.train)
+    half.recipe = replace(RECIPE, steps=3, precision="bfloat16")
+    half.train("key", Artefacts(tmp_path, "x"), 0, nobody)
+    state = half.module.state_dict().values()
+    assert {value.dtype for value in state if value.is_floating_point()} == {torch.float32}
+    assert all(bool(value.isfinite().all()) for value in state if value.is_floating_point())
 
 
 def test_a_model_that_was_killed_goes_on_too(tmp_path: Path) -> None:
