@@ -58,7 +58,7 @@ class Auxiliary(Transformer):
         factors = self.rotary[: x.shape[1]]
         for block in self.layers:
             x = block(x, factors, self._attend)
-        logits = self._logits(x[:, 1:])
+        logits = self._wide(self.output(self.norm(x[:, 1:])))
         if self._by_rank:
             logits = logits.index_select(-1, self.rank)
         if self.proper:
