@@ -96,7 +96,7 @@ def test_ranks_are_shared_by_clusters() -> None:
         [model.condition(torch.tensor([1])), model.tok_embeddings(torch.tensor([[0, 0]]))], 1
     )
     x = model.layers[0](x, model.rotary[:3], model._attend)
-    of_ranks = model._logits(x)[0, 1]
+    of_ranks = model.output(model.norm(x))[0, 1]
     assert torch.equal(logits[[0, 2]], of_ranks)
 
 
