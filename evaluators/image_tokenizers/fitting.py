@@ -84,6 +84,9 @@ class Fit:
         Raises MeasurementFailed where the loss is no number.
         """
         found = artefacts.load(key, "weights")
+        if found is not None and not self._fits(found):
+            artefacts.drop(key)
+            found = None
         if found is not None:
             self.counts.spared += self.recipe.steps
             self.module.load_state_dict(found.tensors["weights"])
@@ -159,10 +162,15 @@ class Fit:
         for step in range((self.recipe.steps - 1) // GRID * GRID, 0, -GRID):
             if artefacts.has(_part(key, step)):
                 found = artefacts.load(_part(key, step), "weights", "moments")
-                if found is not None:
+                if found is not None and self._fits(found):
                     self._restore(found, step)
                     return step
         return 0
+
+    def _fits(self, found: Artefact) -> bool:
+        """Whether it is of this network: another version of paretoken may have built another."""
+        shapes = {name: value.shape for name, value in self.module.state_dict().items()}
+        return shapes == {name: value.shape for name, value in found.tensors["weights"].items()}
 
     def _restore(self, found: Artefact, step: int) -> None:
         self.module.load_state_dict(found.tensors["weights"])

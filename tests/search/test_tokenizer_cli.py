@@ -54,7 +54,7 @@ def test_five_families_on_two_hundred_drawn_pictures(
     assert ran.code == 0, ran.err
     ran = cli(
         "generate", "--settings", "short.json", "--out", "drawn.png", "-n", "9",
-        "--option", "compute=2",
+        "--option", "compute=2", "--option", f"artefacts={tmp_path / 'of.artefacts'}",
     )  # fmt: skip
     assert ran.code == 0, ran.err
     with Image.open("drawn.png") as drawn:

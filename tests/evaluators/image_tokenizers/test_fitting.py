@@ -117,6 +117,19 @@ def test_a_model_that_was_killed_goes_on_too(tmp_path: Path) -> None:
     assert model("whole").train(2, nobody) != key
 
 
+def test_what_another_version_has_trained_is_trained_anew(
+    family: Family, some: Pictures, tmp_path: Path
+) -> None:
+    artefacts = Artefacts(tmp_path, "x")
+    artefacts.save("key", {"weights": {"other": torch.zeros(3)}}, {})
+    first = fit(family("fsq"), some.train)
+    first.train("key", artefacts, 0, nobody)
+    again = fit(family("fsq"), some.train)
+    again.train("key", artefacts, 0, nobody)
+    assert (first.counts.trained, again.counts.trained) == (30, 0)
+    assert equal(first.module, again.module)
+
+
 def test_a_training_that_diverges_or_is_given_up_keeps_nothing(
     family: Family, some: Pictures, tmp_path: Path
 ) -> None:
