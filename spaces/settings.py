@@ -77,12 +77,12 @@ def summary(tree: Mapping[str, Any]) -> str:
         whole = not any(isinstance(v, Mapping) for v in node.values())  # made of no parts
         told: tuple[str, ...] = (
             "drafters/", "verifiers/", "schedules/", "tokenizers/", "image_tokenizers/",
-            "clusterings/",
+            "clusterings/", "depths/",
         )  # fmt: skip
         told += ("decoders/",) if whole else ()
         if name and (knobs or str(node["is"]).startswith(told)):
             parts.append(f"{name}({', '.join(knobs)})" if knobs else name)
-        for key in ("drafter", "verifier", "clustering", "residual", "length"):
+        for key in ("depth", "drafter", "verifier", "clustering", "residual", "length"):
             if key == "clustering" and node.get("source", key) != key:
                 continue  # it forms no groups
             if isinstance(node.get(key), Mapping):

@@ -73,31 +73,32 @@ def main() -> None:
         ours[name] = json.loads(decoder)
     print(environment(device), flush=True)
     # kind -> [tokens, seconds, forwards, seconds with reading]
-    rows: dict[str, dict[str, list[float]]] = {}
-    plain: list[torch.Tensor] = []
-    for name, decoder in ours.items():
-        found = rows.setdefault(name, defaultdict(lambda: [0.0] * 4))
-        same = 0
-        decoding = _decoding(target, decoder)
-        decoding.run(torch.tensor([0]))
-        for i, prompt in enumerate(prompts):
+    rows: dict[str, dict[str, list[float]]] = {
+        name: defaultdict(lambda: [0.0] * 4) for name in (*ours, *THEIRS)
+    }
+    decodings = {name: _decoding(target, decoder) for name, decoder in ours.items()}
+    for decoding in decodings.values():
+        decoding.run(torch.tensor([0]))  # warm-up
+    same = dict.fromkeys([*ours, *THEIRS], 0)
+    # All rows answer a prompt before the next one comes: a machine that slows down slows all alike.
+    for i, prompt in enumerate(prompts):
+        plain = torch.empty(0)
+        for name, decoding in decodings.items():
             tokens, trace = decoding.run(torch.tensor([i]))
             answer = answer_of(tokens[0], ends)
             if name == "plain":
-                plain.append(answer)
-            same += torch.equal(answer, plain[i])
+                plain = answer
+            same[name] += torch.equal(answer, plain)
             writing = trace.seconds - float(trace.begun.sum())
-            forwards = int(trace.forwards[0])
-            _add(found, prompt.kind, len(answer), writing, forwards, trace.seconds)
-        print(f"{name}: {same} of {len(prompts)} answers as plain", flush=True)
-    for name, settings in THEIRS.items():
-        found = rows.setdefault(name, defaultdict(lambda: [0.0] * 4))
-        same = 0
-        for i, prompt in enumerate(prompts):
+            numbers = (len(answer), writing, int(trace.forwards[0]), trace.seconds)
+            _add(rows[name], prompt.kind, *numbers)
+        for name, settings in THEIRS.items():
             answer, seconds, forwards = _generated(target, i, asked.tokens, settings)
-            same += torch.equal(answer, plain[i])
-            _add(found, prompt.kind, len(answer), seconds, forwards, seconds)
-        print(f"{name}: {same} of {len(prompts)} answers as plain", flush=True)
+            same[name] += torch.equal(answer, plain)
+            _add(rows[name], prompt.kind, len(answer), seconds, forwards, seconds)
+        print(f"{i + 1} of {len(prompts)} prompts", flush=True)
+    for name, equal in same.items():
+        print(f"{name}: {equal} of {len(prompts)} answers as plain", flush=True)
     kinds = list(dict.fromkeys(prompt.kind for prompt in prompts))
     print(
         "\n| tokens/s, tokens/forward | " + " | ".join([*kinds, "all", "all, reading too"]) + " |"

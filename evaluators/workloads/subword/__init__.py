@@ -25,7 +25,7 @@ _OPTIONS = (
 # By default, on a CPU and on a GPU. compute: GFLOPs.
 _SIZES: dict[str, dict[str, int]] = {
     "cpu": {"compute": 200, "context": 64, "dim": 64, "layers": 2, "batch": 4},
-    "cuda": {"compute": 20000, "context": 256, "dim": 256, "layers": 4, "batch": 32},
+    "cuda": {"compute": 30000, "context": 256, "dim": 256, "layers": 4, "batch": 8},
 }
 
 

@@ -37,8 +37,9 @@ def test_trigram_drafts_are_searched_and_measured(searched: Any) -> None:
     )  # fmt: skip
     assert len(found) > 2 and all(one["failure"] is None for one in found)
     assert all(one["quantities"]["as_plain"]["value"] == 1.0 for one in found)
-    # Known to be plain decoding's before anything is generated.
-    assert {one["origin"]["quality"] for one in found[1:]} == {"law"}
+    # Known to be plain decoding's before anything is generated; of some that is looked at again.
+    origins = [one["origin"]["quality"] for one in found[1:]]
+    assert "law" in origins and set(origins) <= {"law", "transcript"}
     tags = {one["settings"]["decoder"]["drafter"]["is"] for one in found[1:]}
     assert tags == {"drafters/trigram"}
 
