@@ -95,8 +95,9 @@ browser:
 	command -v chromium >/dev/null || { echo "== no chromium: tests in a browser are skipped"; \
 	  [ -z "$$CI" ]; }
 
+# A process for every core, four at most; a file's tests stay together, for they share models.
 test: install-dev browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 lint: install-dev
 	$(BIN)/ruff check
