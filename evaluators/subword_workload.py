@@ -109,6 +109,11 @@ class SubwordWorkload:
         """Nothing: tokenizers are compared by what they make of the text."""
         return b""
 
+    def prepare(self, candidate: Component, report: Report) -> None:
+        """Train the tokenizer, and cut the text with it."""
+        report("training the tokenizer", 0.0)
+        self._known(candidate)
+
     def behaviour(self, candidate: Component, recording: bytes) -> Behaviour:
         """The tokens of all text: two tokenizers that make the same of it are judged once.
 

@@ -45,7 +45,12 @@ class Plan:
 
 
 OUTCOME = SimpleNamespace(
-    unconfirmed=1, recording_seconds=0.0, law_seconds=0.5, measured_seconds=50.0, near_ties=2
+    unconfirmed=1,
+    recording_seconds=0.0,
+    learning_seconds=0.0,
+    law_seconds=0.5,
+    measured_seconds=50.0,
+    near_ties=2,
 )
 
 
