@@ -31,7 +31,8 @@ def table(bits: int, clip: float, rule: str) -> Tensor:
 
     conditional_mean: of the law in each cell of `edges`. midpoint: between the edges. lloyd_max:
     those of least squared error for a number that is clipped. uniform: the middles of equal cells
-    of [-clip, clip].
+    of [-clip, clip]. Where many levels meet a narrow clip, the outermost cells of the first two are
+    empty: their levels lie on the clip, on one another.
     """
     cells = 2**bits
     if rule == "uniform":
@@ -51,9 +52,12 @@ def table(bits: int, clip: float, rule: str) -> Tensor:
 def _means(borders: Tensor) -> Tensor:
     """Of a standard normal law within each pair of neighbouring borders."""
     density = torch.exp(-(borders**2) / 2) / math.sqrt(2 * math.pi)
-    mass = torch.special.ndtr(borders).diff()
-    found: Tensor = -density.diff() / mass
-    return found
+    return _over(-density.diff(), torch.special.ndtr(borders).diff(), borders)
+
+
+def _over(moment: Tensor, mass: Tensor, borders: Tensor) -> Tensor:
+    """moment / mass of each cell; where one is empty, for its borders are one, that border."""
+    return torch.where(mass > 0, moment / mass, borders[:-1])
 
 
 def _means_of_clipped(middles: Tensor, clip: float) -> Tensor:
@@ -65,8 +69,7 @@ def _means_of_clipped(middles: Tensor, clip: float) -> Tensor:
     beyond = torch.special.ndtr(-end)
     inner[:1], inner[-1:] = inner[:1] - clip * beyond, inner[-1:] + clip * beyond
     mass[:1], mass[-1:] = mass[:1] + beyond, mass[-1:] + beyond
-    found: Tensor = inner / mass
-    return found
+    return _over(inner, mass, borders)
 
 
 def nearest(values: Tensor, levels: Tensor, clip: float, stretch: float) -> Tensor:

@@ -44,6 +44,18 @@ def test_levels_rise_and_mirror_each_other(rule: str, bits: int) -> None:
     assert torch.equal(nearest(restored(ids, levels, 1.5), levels, 3.0, 1.5), ids)
 
 
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("bits", "clip"), [(6, 2.0), (7, 2.0), (8, 2.0), (8, 2.5)])
+def test_many_levels_within_a_narrow_clip_are_numbers(rule: str, bits: int, clip: float) -> None:
+    """The outermost cells of equal probability lie beyond the clip, and hold nothing."""
+    levels = table(bits, clip, rule)
+    assert bool(levels.isfinite().all()) and float(levels.abs().max()) <= clip
+    assert bool((levels.diff() >= 0).all())
+    assert torch.allclose(levels, -levels.flip(0), atol=1e-9)
+    if rule == "lloyd_max":  # no cell stays empty
+        assert bool((levels.diff() > 0).all())
+
+
 # Measured for the description with a million draws, whose own error is below a percent.
 @pytest.mark.parametrize(
     ("bits", "stretch", "expected"),
