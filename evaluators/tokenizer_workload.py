@@ -39,6 +39,7 @@ from paretoken.evaluators.image_tokenizers.told import (
 )
 from paretoken.evaluators.image_tokenizers.writing import save
 from paretoken.evaluators.metrics.extractors import Extractor
+from paretoken.evaluators.runtime import precision
 from paretoken.evaluators.training.artefacts import Artefacts
 from paretoken.evaluators.training.trainer import Counts
 from paretoken.spaces.candidate import from_tree, to_tree
@@ -108,6 +109,7 @@ class TokenizerWorkload:
             **identity(self._pictures),
             "sizes": asdict(self._sizes),
             "steps": self._steps,
+            "precision": f"{self._maker.precision}, {precision(self._device)}",
             "model": asdict(self._budget) if self._generate else {},
             "generate": self._generate,
             "libraries": libraries(),

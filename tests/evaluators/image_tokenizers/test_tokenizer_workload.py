@@ -14,6 +14,7 @@ import torch
 from paretoken.cache.fingerprint import fingerprint
 from paretoken.evaluators.image_tokenizers.autoregressive import Budget
 from paretoken.evaluators.image_tokenizers.family import Sizes
+from paretoken.evaluators.image_tokenizers.making import Maker
 from paretoken.evaluators.image_tokenizers.pictures import Pictures, real
 from paretoken.evaluators.image_tokenizers.quantizing import Quantizing
 from paretoken.evaluators.metrics.extractors import Extractor, load_extractor
@@ -152,6 +153,17 @@ def test_an_order_matters_to_a_model_alone(workload: Workload) -> None:
     assert law(without, "natural") == law(without, "random")
     assert law(with_model, "natural") != law(with_model, "random")
     assert law(without, "natural") != law(with_model, "natural")
+
+
+def test_what_a_gpu_trains_answers_for_no_cpu(
+    workload: Workload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one trains in 16 bits and the other in 32, also where no model of tokens is asked for."""
+    opened = workload()
+    usual = fingerprint(opened.behaviour(candidate(), b""), b"")
+    monkeypatch.setattr(Maker, "precision", "bfloat16")
+    other = fingerprint(opened.behaviour(candidate(), b""), b"")
+    assert usual.quality != other.quality
 
 
 def test_a_model_tells_bits_and_draws(workload: Workload, tmp_path: Path) -> None:
