@@ -205,6 +205,9 @@ class TokenizerWorkload:
         Both are trained with seed 0, unless a study of that seed has trained them.
         """
         candidate = from_tree(tree)
+        for one in classes:
+            if not 0 <= one < CLASSES:
+                raise BadInput(f"class {one} does not exist: the model knows 0 to {CLASSES - 1}.")
         among = classes or tuple(range(CLASSES))
         wanted = torch.tensor([among[nth % len(among)] for nth in range(samples)])
         coder = self._coder(candidate, 0, Counts(), _quiet)

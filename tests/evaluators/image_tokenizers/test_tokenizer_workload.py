@@ -166,6 +166,12 @@ def test_what_a_gpu_trains_answers_for_no_cpu(
     assert usual.quality != other.quality
 
 
+def test_classes_that_there_are_none_of_are_told(workload: Workload) -> None:
+    for one in (10, -1):
+        with pytest.raises(BadInput, match=f"class {one} does not exist"):
+            workload().generate({"is": "candidates/image_tokenizing"}, (3, one), 2, 0)
+
+
 def test_a_model_tells_bits_and_draws(workload: Workload, tmp_path: Path) -> None:
     opened = workload(generate=40)
     assert opened.objectives[-1].name == "gfid"
