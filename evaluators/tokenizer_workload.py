@@ -236,7 +236,7 @@ class TokenizerWorkload:
             "tokens": cost.tokens, "usage": cost.usage, "perplexity": cost.perplexity,
             **coder.facts(self._held_out),
         }  # fmt: skip
-        spreads: dict[str, float] = {}
+        spreads = {"bits": cost.bits_error, "h0_bits": cost.bits_error}
         told: dict[str, Any] = {}
         generated, key = None, ""
         if self._generate:

@@ -96,8 +96,10 @@ def test_the_numbers_are_those_that_are_promised(workload: Workload) -> None:
     assert found["tokens"].value == 64 and found["raw_bits"].value == 64 * 5
     assert 0 < found["bits"].value == found["h0_bits"].value <= found["raw_bits"].value
     assert found["perplexity"].value <= 32 and 0 < found["usage"].value <= 1
-    for name in ("rfid", "paired_distance", "psnr"):
+    for name in ("rfid", "paired_distance", "psnr", "bits", "h0_bits"):
         assert found[name].value > 0 and found[name].spread > 0
+        assert found[name].detail["spread_from"] == "over images of one training"
+    assert found["usage"].spread == 0 and "none" in found["usage"].detail["spread_from"]
     assert "order 0" in found["bits"].comparable and "nll_bits" not in found
     speed = {q.name: q for q in opened.speed(candidate(), quiet).quantities}
     assert speed["sequential_calls"].value == 65 and speed["sequential_calls"].spread == 0
