@@ -102,6 +102,20 @@ def test_both_ends_have_one_behaviour_each(workload: ClustersWorkload, candidate
     )
 
 
+def test_equal_images_of_other_stages_are_not_judged_alike(
+    workload: ClustersWorkload, candidate_of: Make
+) -> None:
+    """Where a cluster holds one used code, every auxiliary model draws that; their bits differ."""
+
+    def conditions(**knobs: Any) -> Any:
+        return workload.behaviour(candidate_of(clusters=64, **knobs), b"").conditions
+
+    for knobs in ({"aux_depth": 4}, {"aux_masked": False}, {"aux_share": 0.25}, {"budget": 0.5}):
+        assert conditions(**knobs) != conditions()
+    cooler = standard(temperature=0.5)
+    assert conditions(fine=cooler) == conditions(coarse=cooler) == conditions()
+
+
 def test_images_are_drawn_judged_and_timed_and_knobs_of_decoding_train_nothing(
     workload: ClustersWorkload, candidate_of: Make
 ) -> None:
