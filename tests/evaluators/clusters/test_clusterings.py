@@ -212,7 +212,7 @@ def test_alpha_is_a_dial_and_its_ends_are_one_and_many() -> None:
 
 
 def test_neither_end_of_the_variance_expected_splits_a_sphere() -> None:
-    """A half of n points in d dimensions costs (d + 1) d / 2 ln(1 / psi) more than the whole did."""
+    """A half of points in d dimensions costs (d + 1) d / 2 ln(1 / psi) beside the whole."""
     points = np.random.default_rng(0).normal(size=(300, 4))
     points /= np.linalg.norm(points, axis=1, keepdims=True)
     counts = [
