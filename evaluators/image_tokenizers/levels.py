@@ -41,12 +41,25 @@ def table(bits: int, clip: float, rule: str) -> Tensor:
     borders = torch.tensor(edges(bits, clip), dtype=torch.float64)
     if rule == "midpoint":
         return (borders[1:] + borders[:-1]) / 2
-    levels = _means(borders)
-    if rule == "lloyd_max":
-        for _ in range(_LLOYD_STEPS):
-            middles = (levels[1:] + levels[:-1]) / 2
-            levels = _means_of_clipped(middles, clip)
+    if rule == "conditional_mean":
+        return _means(borders)
+    levels = _near_best(cells, clip)
+    for _ in range(_LLOYD_STEPS):
+        middles = (levels[1:] + levels[:-1]) / 2
+        levels = _means_of_clipped(middles, clip)
     return levels
+
+
+def _near_best(cells: int, clip: float) -> Tensor:
+    """Where many levels of least squared error lie: as dense as the cube root of the law.
+
+    That of a normal law is a normal law of three times the variance (Panter and Dite 1951). Begun
+    at equal probabilities, 256 levels were a third worse after all steps.
+    """
+    wide = NormalDist(0.0, math.sqrt(3.0))
+    first, last = wide.cdf(-clip), wide.cdf(clip)
+    places = [first + (last - first) * (j + 0.5) / cells for j in range(cells)]
+    return torch.tensor([wide.inv_cdf(place) for place in places], dtype=torch.float64)
 
 
 def _means(borders: Tensor) -> Tensor:

@@ -74,6 +74,18 @@ def test_no_levels_beat_lloyd_and_max() -> None:
             assert error(4, 3.0, stretch, rule) >= best - 1e-9
 
 
+def test_lloyd_and_max_are_found_for_many_levels_too() -> None:
+    """N^2 times the squared error goes to (integral of f^(1/3))^3 / 12 (Panter and Dite 1951)."""
+    clipped = NORMAL.clamp(-3.0, 3.0)
+    limit = 2 * math.pi * 3**1.5 / 12 * math.erf(3 / 6**0.5) ** 3
+    for bits in (7, 8):
+        levels = table(bits, 3.0, "lloyd_max")
+        again = levels[nearest(clipped, levels, 3.0, 1.0)]
+        found = float((again - clipped).square().mean()) * 4**bits
+        # What is left is of order 1 / N, 3 / 128 at most, and the number of points.
+        assert found == pytest.approx(limit, rel=3 / 128)
+
+
 def test_a_bit_more_is_a_quarter_of_the_error() -> None:
     found = [error(bits, 3.0, 5 / 3, "conditional_mean") for bits in (2, 3, 4, 5, 6)]
     ratios = [a / b for a, b in pairwise(found)]
