@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from paretoken.cache.digest import stable_json
 from paretoken.cache.fingerprint import fingerprint
 from paretoken.evaluators.clusters.partition import Partition
 from paretoken.evaluators.clusters_workload import ClustersWorkload
@@ -107,8 +108,8 @@ def test_equal_images_of_other_stages_are_not_judged_alike(
 ) -> None:
     """Where a cluster holds one used code, every auxiliary model draws that; their bits differ."""
 
-    def conditions(**knobs: Any) -> Any:
-        return workload.behaviour(candidate_of(clusters=64, **knobs), b"").conditions
+    def conditions(**knobs: Any) -> str:
+        return stable_json(workload.behaviour(candidate_of(clusters=64, **knobs), b"").conditions)
 
     for knobs in ({"aux_depth": 4}, {"aux_masked": False}, {"aux_share": 0.25}, {"budget": 0.5}):
         assert conditions(**knobs) != conditions()
