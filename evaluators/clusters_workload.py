@@ -133,16 +133,20 @@ class ClustersWorkload:
         partition = self._partition(chosen)
         tree = to_tree(chosen)
         dtype = str(dtype_of(chosen, self._device)).removeprefix("torch.")
+        settled = _settled(tree, partition)
+        sampled = ("coarse", "fine")
         return Behaviour(
             context={**self.context(), "dtype": dtype, "precision": precision(self._device)},
             target=(),
-            drafting=_settled(tree, partition),
+            drafting=settled,
             rule=(),
             lossless=False,
             evidence={"lossless": "no", "clusters": len(partition)},
             conditions={
                 "extractor": self._reference.extractor,
                 "reference": self._reference.digest,
+                # Bits are of what was trained: equal images of other stages are not judged alike.
+                "trained": {name: settled[name] for name in settled if name not in sampled},
             },
             runtime=tree["runtime"],
             seconds=time.perf_counter() - begun,

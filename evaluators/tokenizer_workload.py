@@ -39,6 +39,7 @@ from paretoken.evaluators.image_tokenizers.told import (
 )
 from paretoken.evaluators.image_tokenizers.writing import save
 from paretoken.evaluators.metrics.extractors import Extractor
+from paretoken.evaluators.runtime import precision
 from paretoken.evaluators.training.artefacts import Artefacts
 from paretoken.evaluators.training.trainer import Counts
 from paretoken.spaces.candidate import from_tree, to_tree
@@ -108,6 +109,7 @@ class TokenizerWorkload:
             **identity(self._pictures),
             "sizes": asdict(self._sizes),
             "steps": self._steps,
+            "precision": f"{self._maker.precision}, {precision(self._device)}",
             "model": asdict(self._budget) if self._generate else {},
             "generate": self._generate,
             "libraries": libraries(),
@@ -203,6 +205,9 @@ class TokenizerWorkload:
         Both are trained with seed 0, unless a study of that seed has trained them.
         """
         candidate = from_tree(tree)
+        for one in classes:
+            if not 0 <= one < CLASSES:
+                raise BadInput(f"class {one} does not exist: the model knows 0 to {CLASSES - 1}.")
         among = classes or tuple(range(CLASSES))
         wanted = torch.tensor([among[nth % len(among)] for nth in range(samples)])
         coder = self._coder(candidate, 0, Counts(), _quiet)
@@ -231,7 +236,7 @@ class TokenizerWorkload:
             "tokens": cost.tokens, "usage": cost.usage, "perplexity": cost.perplexity,
             **coder.facts(self._held_out),
         }  # fmt: skip
-        spreads: dict[str, float] = {}
+        spreads = {"bits": cost.bits_error, "h0_bits": cost.bits_error}
         told: dict[str, Any] = {}
         generated, key = None, ""
         if self._generate:

@@ -57,7 +57,7 @@ class Sizes:
 class Stage:
     """One model: how it is trained, and what makes it.
 
-    operations: of training on one token. counted: whether it learns clusters (or else codes).
+    operations: of training on one token. clusters: whether it learns those, or else codes.
     """
 
     recipe: Recipe

@@ -18,6 +18,8 @@ import xxhash
 from torch import Tensor
 from torch.nn import functional
 
+from paretoken.evaluators.engine.laws import draw
+from paretoken.evaluators.engine.noise import Purpose, uniforms
 from paretoken.evaluators.image_tokenizers.fitting import Fit, Recipe, Say
 from paretoken.evaluators.image_tokenizers.layout import Layout
 from paretoken.evaluators.models.llamagen import Transformer, TransformerConfig
@@ -140,14 +142,15 @@ class Model:
     ) -> Tensor:
         """The first `kept` tokens int64 [n, kept] of images of these classes [n], in float32.
 
-        The n-th image takes the same chances at every place, whatever the tokenizer.
+        The n-th image takes the same chances at every place, whatever the tokenizer and however
+        many tokens are kept.
         """
         assert self._model is not None
-        chance = torch.Generator().manual_seed(seed)
         found: list[Tensor] = []
         for part in torch.split(classes, batch):
             done = sum(map(len, found))
-            uniform = torch.rand(len(part), kept, generator=chance).to(self._device)
+            rows = done + torch.arange(len(part), device=self._device)
+            uniform = uniforms(seed, Purpose.NEXT, rows, kept, 1)[..., 0]
             found.append(
                 self._batch(part, uniform, lambda share, d=done, p=part: say(  # type: ignore[misc]
                     int(kept * (d + share * len(p))), kept * len(classes)
@@ -169,10 +172,7 @@ class Model:
             logits = model.reference_window(fed.unsqueeze(1), positions, cache, read)[:, 0]
             if self._barred is not None:
                 logits = logits + self._barred[place]
-            law = logits.double().softmax(-1).cumsum(-1)
-            # The last number of a cumulated law is not exactly 1, and may be its only chance.
-            entry = torch.searchsorted(law, uniform[:, place : place + 1].double() * law[:, -1:])
-            token = entry[:, 0].clamp_max(layout.entries - 1) - self._starts[place]
+            token = draw(logits.softmax(-1), uniform[:, place]) - self._starts[place]
             if layout.ends:
                 token = torch.where(over, layout.end, token)
                 over = over | (token == layout.end)

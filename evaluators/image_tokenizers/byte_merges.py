@@ -1,7 +1,6 @@
 """Byte merges: pairs of bytes that are met often become tokens; lists of merges are nested.
 
-A list of a few merges is the beginning of a longer one from the same bytes, so the longest is
-learnt and cut.
+A list of a few merges is the beginning of a longer one from the same bytes.
 """
 
 from __future__ import annotations

@@ -50,12 +50,14 @@ class Coder(ABC):
 @dataclass(frozen=True)
 class Rate:
     """What tokens cost, on average over images. tokens: one after another. bits: each as if it
-    were independent of all others. raw_bits: each as if all were equally probable. usage: share
-    of entries that occur. perplexity: 2 to the entropy of a vocabulary, the mean over them.
+    were independent of all others; bits_error: the standard error over images. raw_bits: each as
+    if all were equally probable. usage: share of entries that occur. perplexity: 2 to the entropy
+    of a vocabulary, the mean over them.
     """
 
     tokens: float
     bits: float
+    bits_error: float
     raw_bits: float
     usage: float
     perplexity: float
@@ -66,16 +68,17 @@ def rate(layout: Layout, ids: Tensor, kept: int) -> Rate:
     ids = ids[:, :kept]
     counted = layout.counted(ids)
     offsets = layout.starts(ids.device)[:kept]
-    bits = perplexity = 0.0
+    bits = torch.zeros(len(ids), dtype=torch.float64, device=ids.device)  # of each image
+    perplexity = 0.0
     used = entries = 0
     found = [(offset, size) for offset, size in layout.groups() if bool((offsets == offset).any())]
     for offset, size in found:
         here = counted & (offsets == offset)
         counts = torch.bincount(ids[here], minlength=size).double()
         share = counts / counts.sum()
-        entropy = float(-(share * share.clamp_min(1e-300).log2()).sum())
-        bits += float(counts.sum()) / len(ids) * entropy
-        perplexity += 2.0**entropy / len(found)
+        told = -share.clamp_min(1e-300).log2()
+        bits += (told[ids.where(here, 0)] * here).sum(1)
+        perplexity += 2.0 ** float((share * told).sum()) / len(found)
         used += int((counts > 0).sum())
         entries += size
     if layout.ends:
@@ -83,4 +86,5 @@ def rate(layout: Layout, ids: Tensor, kept: int) -> Rate:
         raw = tokens * layout.raw_bits(1)
     else:
         tokens, raw = float(kept), layout.raw_bits(kept)
-    return Rate(tokens, bits, raw, used / entries, perplexity)
+    error = float(bits.std()) / len(bits) ** 0.5
+    return Rate(tokens, float(bits.mean()), error, raw, used / entries, perplexity)

@@ -31,7 +31,8 @@ def table(bits: int, clip: float, rule: str) -> Tensor:
 
     conditional_mean: of the law in each cell of `edges`. midpoint: between the edges. lloyd_max:
     those of least squared error for a number that is clipped. uniform: the middles of equal cells
-    of [-clip, clip].
+    of [-clip, clip]. Where many levels meet a narrow clip, the outermost cells of the first two are
+    empty: their levels lie on the clip, on one another.
     """
     cells = 2**bits
     if rule == "uniform":
@@ -40,20 +41,36 @@ def table(bits: int, clip: float, rule: str) -> Tensor:
     borders = torch.tensor(edges(bits, clip), dtype=torch.float64)
     if rule == "midpoint":
         return (borders[1:] + borders[:-1]) / 2
-    levels = _means(borders)
-    if rule == "lloyd_max":
-        for _ in range(_LLOYD_STEPS):
-            middles = (levels[1:] + levels[:-1]) / 2
-            levels = _means_of_clipped(middles, clip)
+    if rule == "conditional_mean":
+        return _means(borders)
+    levels = _near_best(cells, clip)
+    for _ in range(_LLOYD_STEPS):
+        middles = (levels[1:] + levels[:-1]) / 2
+        levels = _means_of_clipped(middles, clip)
     return levels
+
+
+def _near_best(cells: int, clip: float) -> Tensor:
+    """Where many levels of least squared error lie: as dense as the cube root of the law.
+
+    That of a normal law is a normal law of three times the variance (Panter and Dite 1951). Begun
+    at equal probabilities, 256 levels were a third worse after all steps.
+    """
+    wide = NormalDist(0.0, math.sqrt(3.0))
+    first, last = wide.cdf(-clip), wide.cdf(clip)
+    places = [first + (last - first) * (j + 0.5) / cells for j in range(cells)]
+    return torch.tensor([wide.inv_cdf(place) for place in places], dtype=torch.float64)
 
 
 def _means(borders: Tensor) -> Tensor:
     """Of a standard normal law within each pair of neighbouring borders."""
     density = torch.exp(-(borders**2) / 2) / math.sqrt(2 * math.pi)
-    mass = torch.special.ndtr(borders).diff()
-    found: Tensor = -density.diff() / mass
-    return found
+    return _over(-density.diff(), torch.special.ndtr(borders).diff(), borders)
+
+
+def _over(moment: Tensor, mass: Tensor, borders: Tensor) -> Tensor:
+    """moment / mass of each cell; where one is empty, for its borders are one, that border."""
+    return torch.where(mass > 0, moment / mass, borders[:-1])
 
 
 def _means_of_clipped(middles: Tensor, clip: float) -> Tensor:
@@ -65,8 +82,7 @@ def _means_of_clipped(middles: Tensor, clip: float) -> Tensor:
     beyond = torch.special.ndtr(-end)
     inner[:1], inner[-1:] = inner[:1] - clip * beyond, inner[-1:] + clip * beyond
     mass[:1], mass[-1:] = mass[:1] + beyond, mass[-1:] + beyond
-    found: Tensor = inner / mass
-    return found
+    return _over(inner, mass, borders)
 
 
 def nearest(values: Tensor, levels: Tensor, clip: float, stretch: float) -> Tensor:

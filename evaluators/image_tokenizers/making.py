@@ -78,9 +78,14 @@ class Maker:
             learner = tokenizer.learner(self._sizes)
         return None if learner is None else learner.to(self._device).eval()
 
+    @property
+    def precision(self) -> str:
+        """That tokenizers are trained in, a name in torch."""
+        return "bfloat16" if self._device.type == "cuda" else "float32"
+
     def _recipe(self, budget: float) -> Recipe:
-        precision = "bfloat16" if self._device.type == "cuda" else "float32"
-        return Recipe(max(1, round(budget * self._steps)), self._sizes.batch, _PEAK, precision)
+        steps = max(1, round(budget * self._steps))
+        return Recipe(steps, self._sizes.batch, _PEAK, self.precision)
 
     def learner(
         self, tokenizer: ImageTokenizer, budget: float, seed: int, counts: Counts, say: Say

@@ -61,6 +61,8 @@ def _quantity(
     else:
         (value,) = values
         spread, source = spreads[0].get(name, 0.0), "over images of one training"
+        if name not in spreads[0]:
+            source = "none: exact for these images, and one training has none"
     images = under.generated if name == "gfid" else under.images
     comparable = f"{len(values)} trainings, {images} images"
     if name == "bits":

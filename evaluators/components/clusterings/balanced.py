@@ -1,4 +1,4 @@
-"""Balanced k-means: clusters whose sizes differ by one code at most.
+"""Balanced k-means: clusters whose sizes differ by one code at most, of those that are used.
 
 Every round gives the codes to the means at the least total distance, exactly, as an assignment
 problem (scipy); above 4,096 codes greedily, those nearest to a mean first, as IAR does: that is not

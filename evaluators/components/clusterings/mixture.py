@@ -5,7 +5,8 @@ codes under a normal-inverse-Wishart prior; it is split by 2-means where
     H = alpha * Gamma(n1) m(X1) * Gamma(n2) m(X2) / (Gamma(n) m(X)) > 1,
 and two neighbours are merged where the same ratio of theirs is below 1. A rejected proposal may
 still be taken, with `stochastic`. Codes count alike: the weighting does nothing.
-Equivalences: alpha towards 0 is one cluster; psi_scale towards 0 is many.
+Equivalence: alpha towards 0 is one cluster. Far from the variance that clusters have, psi_scale
+leaves them whole: below it each half pays |psi|^(nu / 2) anew, above it halves look like the whole.
 Source: Zhao, Wen and Han, "Learning semi-supervised Gaussian mixture models for generalized
 category discovery" (ICCV 2023, arXiv:2305.06144), written afresh: its release tosses the coin for
 every rejected proposal in place of exp(H), and may merge one cluster twice.
@@ -36,7 +37,7 @@ class Mixture(Clustering):
     )  # fmt: skip
     psi_scale: float = knob(
         0.005, low=1e-6, high=10.0, grid=(0.005, 0.02, 0.1), log=True,
-        doc="Variance that the prior expects inside a cluster: smaller, more clusters.",
+        doc="Variance that the prior expects inside a cluster; far from what there is, few split.",
     )  # fmt: skip
     k_init: int = knob(32, low=1, high=4096, grid=(32,), log=True, doc="Clusters at the start.")
     rounds: int = knob(20, low=1, high=1000, grid=(20,), doc="Of splits and merges at most.")

@@ -211,6 +211,17 @@ def test_alpha_is_a_dial_and_its_ends_are_one_and_many() -> None:
     assert counts[0] == 1 and counts == sorted(counts) and counts[-1] > 2
 
 
+def test_neither_end_of_the_variance_expected_splits_a_sphere() -> None:
+    """A half of points in d dimensions costs (d + 1) d / 2 ln(1 / psi) beside the whole."""
+    points = np.random.default_rng(0).normal(size=(300, 4))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    counts = [
+        len(clustering("mixture", alpha=1e10, psi_scale=psi, k_init=4).partition(points))
+        for psi in (1e-6, 0.1, 10.0)
+    ]
+    assert counts[0] == counts[2] == 1 and counts[1] > 4
+
+
 def test_the_evidence_is_the_product_of_its_predictions() -> None:
     """ln m(X) = sum of ln p(x_i | x_1 … x_(i-1)), each a Student law: written out here."""
     from scipy.stats import multivariate_t

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from paretoken.cache.digest import stable_json
 from paretoken.cache.fingerprint import fingerprint
 from paretoken.evaluators.clusters.partition import Partition
 from paretoken.evaluators.clusters_workload import ClustersWorkload
@@ -100,6 +101,20 @@ def test_both_ends_have_one_behaviour_each(workload: ClustersWorkload, candidate
     assert law(workload, candidate_of(clusters=64, **free)) != law(
         workload, candidate_of(clusters=64, aux_masked=False)
     )
+
+
+def test_equal_images_of_other_stages_are_not_judged_alike(
+    workload: ClustersWorkload, candidate_of: Make
+) -> None:
+    """Where a cluster holds one used code, every auxiliary model draws that; their bits differ."""
+
+    def conditions(**knobs: Any) -> str:
+        return stable_json(workload.behaviour(candidate_of(clusters=64, **knobs), b"").conditions)
+
+    for knobs in ({"aux_depth": 4}, {"aux_masked": False}, {"aux_share": 0.25}, {"budget": 0.5}):
+        assert conditions(**knobs) != conditions()
+    cooler = standard(temperature=0.5)
+    assert conditions(fine=cooler) == conditions(coarse=cooler) == conditions()
 
 
 def test_images_are_drawn_judged_and_timed_and_knobs_of_decoding_train_nothing(

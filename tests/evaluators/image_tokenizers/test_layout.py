@@ -43,5 +43,17 @@ def test_bits_are_the_entropy_of_each_vocabulary() -> None:
     found = rate(layout, ids, 4)
     assert found.bits == pytest.approx(4.0) and found.tokens == 4
     assert found.perplexity == pytest.approx((4 + 1) / 2) and found.usage == 5 / 8
+    # Both images take 2 bits for each of the first two tokens, whichever these are.
+    assert found.bits_error == 0.0
     first = rate(layout, ids, 2)
     assert first.bits == pytest.approx(4.0) and first.usage == 1.0 and first.raw_bits == 4.0
+
+
+def test_bits_have_the_error_of_their_mean_over_images() -> None:
+    layout = Layout.shared(2, 1, 2)
+    ids = torch.tensor([[0, 0], [0, 0], [0, 0], [0, 1]])  # 0 at seven of eight places
+    often, rare = -math.log2(7 / 8), 3.0
+    of_each = torch.tensor([2 * often] * 3 + [often + rare], dtype=torch.float64)
+    found = rate(layout, ids, 2)
+    assert found.bits == pytest.approx(float(of_each.mean()))
+    assert found.bits_error == pytest.approx(float(of_each.std()) / 2)

@@ -44,6 +44,18 @@ def test_levels_rise_and_mirror_each_other(rule: str, bits: int) -> None:
     assert torch.equal(nearest(restored(ids, levels, 1.5), levels, 3.0, 1.5), ids)
 
 
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("bits", "clip"), [(6, 2.0), (7, 2.0), (8, 2.0), (8, 2.5)])
+def test_many_levels_within_a_narrow_clip_are_numbers(rule: str, bits: int, clip: float) -> None:
+    """The outermost cells of equal probability lie beyond the clip, and hold nothing."""
+    levels = table(bits, clip, rule)
+    assert bool(levels.isfinite().all()) and float(levels.abs().max()) <= clip
+    assert bool((levels.diff() >= 0).all())
+    assert torch.allclose(levels, -levels.flip(0), atol=1e-9)
+    if rule == "lloyd_max":  # no cell stays empty
+        assert bool((levels.diff() > 0).all())
+
+
 # Measured for the description with a million draws, whose own error is below a percent.
 @pytest.mark.parametrize(
     ("bits", "stretch", "expected"),
@@ -60,6 +72,18 @@ def test_no_levels_beat_lloyd_and_max() -> None:
     for rule in RULES:
         for stretch in (1.0, 1.3, 5 / 3):
             assert error(4, 3.0, stretch, rule) >= best - 1e-9
+
+
+def test_lloyd_and_max_are_found_for_many_levels_too() -> None:
+    """N^2 times the squared error goes to (integral of f^(1/3))^3 / 12 (Panter and Dite 1951)."""
+    clipped = NORMAL.clamp(-3.0, 3.0)
+    limit = 2 * math.pi * 3**1.5 / 12 * math.erf(3 / 6**0.5) ** 3
+    for bits in (7, 8):
+        levels = table(bits, 3.0, "lloyd_max")
+        again = levels[nearest(clipped, levels, 3.0, 1.0)]
+        found = float((again - clipped).square().mean()) * 4**bits
+        # What is left is of order 1 / N, 3 / 128 at most, and the number of points.
+        assert found == pytest.approx(limit, rel=3 / 128)
 
 
 def test_a_bit_more_is_a_quarter_of_the_error() -> None:

@@ -14,6 +14,7 @@ import torch
 from paretoken.cache.fingerprint import fingerprint
 from paretoken.evaluators.image_tokenizers.autoregressive import Budget
 from paretoken.evaluators.image_tokenizers.family import Sizes
+from paretoken.evaluators.image_tokenizers.making import Maker
 from paretoken.evaluators.image_tokenizers.pictures import Pictures, real
 from paretoken.evaluators.image_tokenizers.quantizing import Quantizing
 from paretoken.evaluators.metrics.extractors import Extractor, load_extractor
@@ -95,8 +96,10 @@ def test_the_numbers_are_those_that_are_promised(workload: Workload) -> None:
     assert found["tokens"].value == 64 and found["raw_bits"].value == 64 * 5
     assert 0 < found["bits"].value == found["h0_bits"].value <= found["raw_bits"].value
     assert found["perplexity"].value <= 32 and 0 < found["usage"].value <= 1
-    for name in ("rfid", "paired_distance", "psnr"):
+    for name in ("rfid", "paired_distance", "psnr", "bits", "h0_bits"):
         assert found[name].value > 0 and found[name].spread > 0
+        assert found[name].detail["spread_from"] == "over images of one training"
+    assert found["usage"].spread == 0 and "none" in found["usage"].detail["spread_from"]
     assert "order 0" in found["bits"].comparable and "nll_bits" not in found
     speed = {q.name: q for q in opened.speed(candidate(), quiet).quantities}
     assert speed["sequential_calls"].value == 65 and speed["sequential_calls"].spread == 0
@@ -152,6 +155,23 @@ def test_an_order_matters_to_a_model_alone(workload: Workload) -> None:
     assert law(without, "natural") == law(without, "random")
     assert law(with_model, "natural") != law(with_model, "random")
     assert law(without, "natural") != law(with_model, "natural")
+
+
+def test_what_a_gpu_trains_answers_for_no_cpu(
+    workload: Workload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one trains in 16 bits and the other in 32, also where no model of tokens is asked for."""
+    opened = workload()
+    usual = fingerprint(opened.behaviour(candidate(), b""), b"")
+    monkeypatch.setattr(Maker, "precision", "bfloat16")
+    other = fingerprint(opened.behaviour(candidate(), b""), b"")
+    assert usual.quality != other.quality
+
+
+def test_classes_that_there_are_none_of_are_told(workload: Workload) -> None:
+    for one in (10, -1):
+        with pytest.raises(BadInput, match=f"class {one} does not exist"):
+            workload().generate({"is": "candidates/image_tokenizing"}, (3, one), 2, 0)
 
 
 def test_a_model_tells_bits_and_draws(workload: Workload, tmp_path: Path) -> None:
