@@ -399,6 +399,25 @@ def test_equal_layers_and_equal_changes_are_one_behaviour(opened: Any) -> None:
     assert alone not in (plain, changed)
 
 
+def test_drafts_are_known_by_the_layers_that_make_them_not_by_how_they_are_found(
+    opened: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other lessons calibrate another set; its drafts are then others under the same settings."""
+    recording = opened.record()
+
+    def work(spread: str) -> Any:
+        drafter = {"is": "drafters/skip_layers", "skipped": 0.5, "spread": spread}
+        candidate = from_tree({"decoder": {"is": "decoders/speculative", "drafter": drafter}})
+        return fingerprint(opened.behaviour(candidate, recording), recording).work
+
+    evenly, middle = work("evenly"), work("middle")
+    assert evenly != middle
+    monkeypatch.setattr(School, "skip_set", lambda *_: (True, True, False, True))
+    assert work("greedy") == evenly
+    monkeypatch.setattr(School, "skip_set", lambda *_: (True, False, True, True))
+    assert work("greedy") == middle
+
+
 def test_inert_knobs_of_depths_are_dropped() -> None:
     same = [
         (fixed(matrices="attention"), fixed()),
