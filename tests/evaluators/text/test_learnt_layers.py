@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -296,6 +298,32 @@ def test_what_was_learnt_is_not_learnt_again_nor_taken_for_something_else(
     assert len(trained) == 6
     school_of(tiny(), tmp_path, Sizes(24, 3, 2, 4, 3)).routers(0.5)
     assert len(trained) == 7
+
+
+def test_of_two_workers_one_learns_and_the_other_waits_for_it(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained, begun, waits = [], threading.Event(), threading.Event()
+    monkeypatch.setattr(teaching, "train", lambda *a, **k: trained.append(1) or train(*a, **k))
+    sizes = Sizes(lessons=24, steps=2, batch=2, calibration=4, trials=3)
+    one, other = (school_of(tiny(), tmp_path, sizes) for _ in range(2))
+
+    def learning(phase: str, share: float) -> None:
+        if "step 1 of" in phase:
+            begun.set()
+            assert waits.wait(30)
+
+    def waiting(phase: str, share: float) -> None:
+        if "another process" in phase:
+            waits.set()
+
+    one.report, other.report = learning, waiting
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(one.routers, 0.5)
+        assert begun.wait(30)
+        second = pool.submit(other.routers, 0.5)
+        assert first.result().digest == second.result().digest
+    assert len(trained) == 1
 
 
 def test_a_bayesian_search_that_was_stopped_tries_nothing_twice(
