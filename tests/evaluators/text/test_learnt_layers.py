@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import threading
@@ -23,6 +24,7 @@ from paretoken.evaluators.shortening.routers import Deciding, Routers
 from paretoken.evaluators.shortening.school import School
 from paretoken.evaluators.shortening.skip_sets import bayesian, by_rule, next_dropped
 from paretoken.evaluators.shortening.teaching import Recovery, Sizes, decided
+from paretoken.evaluators.shortening.text_lessons import TextLessons
 from paretoken.evaluators.shortening.training import train
 from paretoken.spaces.candidate import from_tree
 from paretoken.spaces.canonical import canonical
@@ -385,6 +387,26 @@ def opened(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
             trials=4,
         )
     )
+
+
+def test_the_model_learns_anew_where_prompts_reach_it_in_another_way(
+    opened: Any, tmp_path: Path
+) -> None:
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("One passage of some words.\n\nAnother one, of others.", encoding="utf-8")
+    lessons = TextLessons(tmp_path, SIZES, 8)
+
+    def identity(**changed: Any) -> Any:
+        answering = copy.copy(opened._answering)
+        answering.tokenizer = copy.deepcopy(answering.tokenizer)
+        for name, value in changed.items():
+            setattr(answering.tokenizer if name == "chat_template" else answering, name, value)
+        return lessons.school(answering, corpus)._identity
+
+    same = identity()
+    assert identity() == same
+    assert identity(chat_template="{{ messages[0].content }}!") != same  # the weights are equal
+    assert identity(ends=(11, 12)) != same
 
 
 def shortened(depth: dict[str, Any], **parts: Any) -> Any:
