@@ -155,6 +155,11 @@ def test_answers_that_may_be_longer_have_speeds_and_rows_of_their_own(
     assert not set(short.work) & set(long.work)
 
 
+def test_answers_to_learn_from_are_as_long_as_those_that_are_judged(opened: Any) -> None:
+    """Or what the end of a schedule by position leaves out is never learnt."""
+    assert opened._answering._school._identity["tokens"] == opened._answering.tokens == 12
+
+
 def test_a_lossless_answer_is_judged_as_plain_and_counts_add_up(opened: Any) -> None:
     def say(*_: Any) -> None: ...
 
