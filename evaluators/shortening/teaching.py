@@ -118,7 +118,7 @@ def _on_budget(
         out = min(round(skipped * len(order)), len(order) - 1)
         # Halfway between the last that is left out and the first that runs.
         edge = order[out] if out == 0 else (order[out - 1] + order[out]) / 2
-        routers = replace(routers, offset=float(edge) if skipped else float(order[0]) - 1.0)
+        routers = replace(routers, offset=float(edge))
     return best, share
 
 
