@@ -162,7 +162,8 @@ def trained_lora(
             losses = [float(course.apart(model(part), part)) * len(part) for part in parts]
         return sum(losses) / len(course.held_out)
 
-    run.state.setdefault("before", lost())
+    if "before" not in run.state:
+        run.state["before"] = lost()
     train(
         lora.weights, lambda rows, over: course.apart(model(rows), rows),
         lines=course.learnt, batch=sizes.batch, steps=sizes.steps, rate=_LORA_RATE,

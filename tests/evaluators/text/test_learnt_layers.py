@@ -302,6 +302,25 @@ def test_what_was_learnt_is_not_learnt_again_nor_taken_for_something_else(
     assert len(trained) == 7
 
 
+def test_a_lora_that_goes_on_does_not_judge_its_beginning_again(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    course, run = said(tiny()), Run(tmp_path)
+    run.state["before"] = 9.0
+    read: list[int] = []
+    apart = course.apart
+    monkeypatch.setattr(
+        course, "apart", lambda model, rows: read.append(len(rows)) or apart(model, rows)
+    )
+    sizes = Sizes(lessons=24, steps=1, batch=2, calibration=4, trials=3)
+    table = torch.ones(1, 11, 4, dtype=torch.bool)
+    _, facts = teaching.trained_lora(
+        course, sizes, Recovery(2, 4.0, "all"), table, run, lambda phase, share: None
+    )
+    assert facts["before"] == 9.0
+    assert read == [2, 2, 1]  # a step, and the three answers that were held out, once
+
+
 def test_of_two_workers_one_learns_and_the_other_waits_for_it(
     tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
