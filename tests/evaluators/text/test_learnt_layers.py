@@ -381,7 +381,7 @@ def test_a_target_without_a_school_says_so(tiny: Any) -> None:
         {"is": "depths/routed"},
         {"is": "depths/fixed", "skipped": 0.5, "spread": "greedy"},
     ):
-        with pytest.raises(MeasurementFailed, match="does not train depths.*spread=evenly"):
+        with pytest.raises(MeasurementFailed, match=r"does not train depths.*spread=evenly"):
             from_tree(tree, "depths").kept(target)
     fixed = from_tree({"is": "depths/fixed", "skipped": 0.5, "spread": "middle"}, "depths")
     assert fixed.kept(target)[0, 0].tolist() == [True, False, True, True]
