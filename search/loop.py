@@ -67,15 +67,14 @@ class Plan:
 @dataclass(frozen=True)
 class Outcome:
     """A search that came to its end. unconfirmed: points of the front that were not measured
-    afresh. recording_seconds, learning_seconds, law_seconds, measured_seconds: spent in this call
-    on recording rows of the model, on learning what candidates need, on law fingerprints and on
-    measuring. near_ties: fingerprints that rounding moved on one of the two grids.
+    afresh. recording_seconds, law_seconds, measured_seconds: spent in this call on recording rows
+    of the model, on law fingerprints and on measuring. near_ties: fingerprints that rounding moved
+    on one of the two grids.
     """
 
     info: StudyInfo
     unconfirmed: int
     recording_seconds: float
-    learning_seconds: float
     law_seconds: float
     measured_seconds: float
     near_ties: int
@@ -175,7 +174,6 @@ def _search(
         info,
         len(to_confirm(store, info.name)),
         measurer.recording_seconds,
-        measurer.learning_seconds,
         measurer.law_seconds,
         measurer.measured_seconds,
         measurer.near_ties,

@@ -53,10 +53,9 @@ class Found:
 class Measurer:
     """Measures candidates of one study, several at a time if asked from several threads.
 
-    recording_seconds, learning_seconds, law_seconds, measured_seconds: spent so far on recording
-    rows of the model (once for each store), on learning what candidates need, on law fingerprints
-    and on measuring, by all workers. near_ties: fingerprints that only one of the two grids found
-    to be known. samples: see `Workload.samples`.
+    recording_seconds, law_seconds, measured_seconds: spent so far on recording rows of the model
+    (once for each store), on law fingerprints and on measuring, by all workers. near_ties:
+    fingerprints that only one of the two grids found to be known. samples: see `Workload.samples`.
     """
 
     def __init__(self, workers: Workers, store: Store, study: str, seed: int, reuse: Reuse) -> None:
@@ -66,8 +65,7 @@ class Measurer:
         self._recording: bytes | None = None
         self._recording_turn, self._counting = threading.Lock(), threading.Lock()
         self._barred: dict[str, Failure] = {}
-        self.recording_seconds = self.learning_seconds = 0.0
-        self.law_seconds = self.measured_seconds = 0.0
+        self.recording_seconds = self.law_seconds = self.measured_seconds = 0.0
         self.near_ties = 0
 
     def ask(self, number: int, tree: Tree, resumed: bool, say: Report) -> Asked:
@@ -82,8 +80,7 @@ class Measurer:
             begun = time.monotonic()
             what = evaluator.identify(tree, recording, say)
         keys = self._store.identify(identity, what.fingerprint)
-        law = time.monotonic() - begun - what.learning
-        self.spent(learning=what.learning, law=law, near_ties=keys.near_tie)
+        self.spent(law=time.monotonic() - begun, near_ties=keys.near_tie)
         return Asked(self, number, tree, identity, what, keys, resumed, say)
 
     def confirm(self, number: int, tree: Tree, aspect: str, say: Report) -> None:
@@ -99,17 +96,9 @@ class Measurer:
         if candidate in self._barred:
             raise Failed(self._barred[candidate])
 
-    def spent(
-        self,
-        *,
-        learning: float = 0.0,
-        law: float = 0.0,
-        measured: float = 0.0,
-        near_ties: int = 0,
-    ) -> None:
+    def spent(self, *, law: float = 0.0, measured: float = 0.0, near_ties: int = 0) -> None:
         """Count seconds and near-ties."""
         with self._counting:
-            self.learning_seconds += learning
             self.law_seconds += law
             self.measured_seconds += measured
             self.near_ties += near_ties

@@ -309,7 +309,6 @@ def run(
 def _costs(outcome: Outcome) -> dict[str, float]:
     return {
         "recording_seconds": outcome.recording_seconds,
-        "learning_seconds": outcome.learning_seconds,
         "law_seconds": outcome.law_seconds,
         "measured_seconds": outcome.measured_seconds,
         "unconfirmed": outcome.unconfirmed,
@@ -322,13 +321,11 @@ def _costs_told(outcome: Outcome) -> str:
     law, measured, once = outcome.law_seconds, outcome.measured_seconds, outcome.recording_seconds
     share = f", {100 * law / measured:.1f} % of measuring" if measured else ""
     recorded = f"; rows of the model {once:.1f} s, once for this store" if once else ""
-    learnt = outcome.learning_seconds  # 0.0 where it was known: that is looked up in no time
-    learning = f"; learning what candidates need {learnt:.1f} s" if learnt >= 0.05 else ""
     ties = f" {outcome.near_ties} of them were known by one grid only." if outcome.near_ties else ""
     left = ""
     if outcome.unconfirmed:
         left = f" {outcome.unconfirmed} points of the front are left to measure afresh (--resume)."
-    return f"Law fingerprints took {law:.1f} s{share}{recorded}{learning}.{ties}{left}"
+    return f"Law fingerprints took {law:.1f} s{share}{recorded}.{ties}{left}"
 
 
 def _say_what_is_kept(opened: OpenStore, plan: Plan, where: str) -> None:

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ import pytest
 
 from paretoken.cache.front import pareto_front
 from paretoken.cache.store import Store
-from paretoken.search import evaluator, leasing, measuring
+from paretoken.search import leasing
 from paretoken.search.accounting import account
 from paretoken.search.loop import Plan, search
 from paretoken.search.measuring import Reuse
@@ -172,24 +171,6 @@ def test_plain_decoding_comes_first_and_is_the_measure_of_speed(
     assert (first.quantities["speedup"].value, first.quantities["speedup"].spread) == (1.0, 0.0)
     for trial in others:
         assert trial.quantities["speedup"].value == trial.quantities["images_per_s"].value
-
-
-def test_what_candidates_have_to_learn_is_no_cost_of_fingerprints(
-    workload: Counting, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = [0.0]
-
-    def prepare(candidate: Component, report: Report) -> None:
-        now[0] += 100.0
-
-    monkeypatch.setattr(workload, "prepare", prepare, raising=False)
-    clock = SimpleNamespace(monotonic=lambda: now[0])
-    for module in (evaluator, measuring):
-        monkeypatch.setattr(module, "time", clock)
-    outcome = search(plan(trials=3), store, silent)
-    asked = outcome.learning_seconds / 100.0
-    assert asked >= 3 and asked == int(asked)
-    assert outcome.law_seconds == outcome.measured_seconds == 0.0  # nothing else took any time
 
 
 def test_lossless_settings_share_one_quality_measurement(workload: Counting, store: Store) -> None:
