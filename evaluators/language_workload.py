@@ -69,7 +69,12 @@ class LanguageWorkload:
             )
 
     def context(self) -> Mapping[str, Any]:
-        return {"model": self._identity, "prompts": self._asked}
+        # How long an answer may be: what is recorded, and every speed, rest on it.
+        return {
+            "model": self._identity,
+            "prompts": self._asked,
+            "tokens": self._answering.tokens,
+        }
 
     def record(self) -> bytes:
         """Rows of plain greedy answers in float32, on the tokens that are likely in any of them."""

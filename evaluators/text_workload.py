@@ -56,8 +56,9 @@ class TextWorkload(LanguageWorkload):
         if decoder.drafter.asks_head:
             drafting["head"] = self._answering.head_digest
         draft = self._answering.shortenings.of_draft(decoder)
-        if draft is not None:  # equal drafts, however they are come by
-            of_drafter = {k: v for k, v in drafting["drafter"].items() if k != "depth"}
+        if draft is not None:  # equal drafts, however they are come by: settings do not say which
+            chosen_by = ("depth", "skipped", "spread")
+            of_drafter = {k: v for k, v in drafting["drafter"].items() if k not in chosen_by}
             drafting["drafter"] = {**of_drafter, "layers": digest_of_layers(draft)}
         conditions: dict[str, Any] = {"prompts": self._asked, "tokens": self._answering.tokens}
         if self._metrics:

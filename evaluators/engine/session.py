@@ -112,8 +112,8 @@ class Session:
     def begins(self) -> tuple[int, ...]:
         """The counts of tokens from which on rounds may need fewer layers; the first is 0."""
         # A draft model is fed from one place before where its row stands.
-        late = () if self._draft is None else (1 + at for at in self._draft.begins if at)
-        own = () if self._staged is None else self._staged.begins
+        late = () if self._draft is None else (1 + at for at in self._draft.begins)
+        own = () if self._staged is None else (max(0, at) for at in self._staged.begins)
         return tuple(sorted({0, *own, *(at for at in late if at < self.target.length)}))
 
     def aim(self, least: int) -> None:
@@ -121,7 +121,7 @@ class Session:
         if self._staged is not None:
             self._staged.aim(least)
         if self._draft is not None:
-            self._draft.aim(max(0, least - 1))
+            self._draft.aim(least - 1)
 
     def round(self, window: int, guided: bool) -> None:
         """Advance every unfinished row by 1 … window tokens with one target forward.

@@ -53,7 +53,7 @@ class Target(Protocol):
 class Staged(Protocol):
     """A model that needs fewer layers the further its rows stand; see `models.stages`.
 
-    begins: the counts of tokens that its stages begin at, in order; the first is 0.
+    begins: the positions that its stages begin at, in order; the first is -1.
     """
 
     begins: tuple[int, ...]

@@ -57,6 +57,7 @@ class Layered(ABC):
         if self._school is None:
             raise MeasurementFailed(
                 "unsupported",
-                "this workload does not train depths: use another one, with rank 0.",
+                "this workload does not train depths, and calibrates no sets: use sets by rule "
+                "(--set spread=evenly,middle), rank 0, and another depth than routed.",
             )
         return self._school

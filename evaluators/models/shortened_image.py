@@ -54,7 +54,7 @@ class ShortenedImage(ImageTarget):
     ) -> tuple[Tensor, Tensor | None]:
         steps = torch.arange(tokens.shape[1], device=self.device)
         if self.device.type == "cpu":  # where nobody captures, rows may be asked where they are
-            self.aim(max(0, int(positions.min())))
+            self.aim(int(positions.min()))
         chosen = self._stages.choices(cache.classes[: len(tokens)], positions, steps)
         if guided:  # the unconditional twin of a row leaves out what the row does
             chosen = [torch.cat([one, one]) if isinstance(one, Tensor) else one for one in chosen]

@@ -97,7 +97,7 @@ class ShortenedTarget(TextTarget):
         else:
             steps = tree.depth
         if self.device.type == "cpu":  # where nobody captures, rows may be asked where they are
-            self.aim(max(0, int(positions.min())))
+            self.aim(int(positions.min()))
         self._chosen = self._stages.choices(cache.prompts, positions, steps)
         return super().forward(tokens, positions, cache, guided, tree)
 

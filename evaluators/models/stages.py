@@ -22,7 +22,8 @@ Shortening = tuple[Tensor, LoRA | None]
 
 class Stages:
     """kept: bool [P or 1, 1 + N, L], on the CPU. prompts: [n], those that will be asked, or None
-    for all of them. begins: the counts of tokens that stages begin at, the first of them 0.
+    for all of them. begins: the positions that stages begin at, the first of them -1: the last
+    token that was read with the prompt, which a draft model is fed again.
     """
 
     def __init__(self, kept: Tensor, prompts: Tensor | None, device: torch.device) -> None:
@@ -31,14 +32,14 @@ class Stages:
         asked = kept if prompts is None or len(kept) == 1 else kept[prompts.cpu()]
         self._some, self._every = asked.any(0), asked.all(0)  # [1 + N, L]
         self.length = kept.shape[1] - 1
-        changes = (self._some[2:] != self._some[1:-1]).any(-1).nonzero().flatten() + 1
-        self.begins: tuple[int, ...] = (0, *changes.tolist())
+        changes = (self._some[1:] != self._some[:-1]).any(-1).nonzero().flatten()
+        self.begins: tuple[int, ...] = (-1, *changes.tolist())
         self._kept = kept.to(device)
         self._runs: list[bool] = self._some[1].tolist()
         self._gates: list[bool] = (~self._every[-1]).tolist()
 
     def aim(self, least: int) -> None:
-        """The next forwards are of rows that stand at `least` tokens or behind."""
+        """The next forwards are fed at position `least` or behind; -1 at least."""
         self._runs = self._some[1 + min(least, self.length - 1)].tolist()
 
     def read(self, prompt: int) -> list[bool]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 import torch
 import xxhash
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from paretoken.evaluators.models.lora import LoRA
@@ -36,7 +38,10 @@ from paretoken.spaces.workload import Report
 
 _VERSION = "paretoken shortening 1"
 _SAVE_EVERY_S = 10.0
+_LOOK_EVERY_S = 1.0  # whether somebody else has learnt it
 _SEED = 0
+
+Learn = Callable[[Run, Say], tuple[Tensors, dict[str, Any]]]
 
 
 class School:
@@ -149,7 +154,7 @@ class School:
         self,
         what: str,
         told: Mapping[str, Any],
-        learn: Callable[[Run, Say], tuple[Tensors, dict[str, Any]]],
+        learn: Learn,
     ) -> Artefact:
         """The artefact of what is told, learnt unless it is there."""
         everything = [_VERSION, dict(told), self._identity]
@@ -157,14 +162,35 @@ class School:
         if key not in self._known:
             kept = self._artefacts.load(key, "learnt")
             if kept is None:
-                begun = self._folder / "unfinished" / key
-                run = Run(begun, every_s=_SAVE_EVERY_S)
-                with torch.inference_mode(False), torch.enable_grad():
-                    tensors, facts = learn(
-                        run, lambda phase, share: self.report(f"{what}: {phase}", share)
-                    )
-                self._artefacts.save(key, {"learnt": tensors}, {**facts, "told": dict(told)})
-                shutil.rmtree(begun, ignore_errors=True)
-                kept = Artefact({"learnt": tensors}, facts)
+                with self._turn(key, what):
+                    kept = self._artefacts.load(key, "learnt")  # another may have learnt it
+                    if kept is None:
+                        kept = self._learn(key, what, told, learn)
             self._known[key] = kept
         return self._known[key]
+
+    def _learn(self, key: str, what: str, told: Mapping[str, Any], learn: Learn) -> Artefact:
+        begun = self._folder / "unfinished" / key
+        run = Run(begun, every_s=_SAVE_EVERY_S)
+        with torch.inference_mode(False), torch.enable_grad():
+            tensors, facts = learn(run, lambda phase, share: self.report(f"{what}: {phase}", share))
+        self._artefacts.save(key, {"learnt": tensors}, {**facts, "told": dict(told)})
+        shutil.rmtree(begun, ignore_errors=True)
+        return Artefact({"learnt": tensors}, facts)
+
+    @contextmanager
+    def _turn(self, key: str, what: str) -> Iterator[None]:
+        """The only one to learn that: two workers would write one checkpoint, and remove it under
+        each other's hands. The system ends the turn of a process that is killed."""
+        place = self._folder / "turns"
+        place.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(place / f"{key}.lock")
+        while not lock.is_locked:
+            try:
+                lock.acquire(timeout=_LOOK_EVERY_S)
+            except Timeout:
+                self.report(f"{what}: another process is learning it", 0.0)
+        try:
+            yield
+        finally:
+            lock.release()

@@ -17,7 +17,7 @@ from paretoken.evaluators.components.drafters.fewer_layers import FewerLayers
 from paretoken.evaluators.components.drafters.skip_layers import SkipLayers
 from paretoken.evaluators.engine.decode import Decoding
 from paretoken.evaluators.engine.groups import Groups
-from paretoken.evaluators.models.stages import Shortening, same
+from paretoken.evaluators.models.stages import Shortening, same, whole_table
 from paretoken.spaces.candidate import to_tree
 from paretoken.spaces.records import Quantity
 from paretoken.spaces.workload import Report
@@ -56,8 +56,11 @@ class Shortenings:
         return None if adapter is None and kept.all() else (kept, adapter)
 
     def of_draft(self, decoder: Speculative) -> Shortening | None:
-        """What its drafter drafts with, where that is the target with a depth of its own."""
+        """What its drafter drafts with, where that is the target without some of its layers."""
         drafter = decoder.drafter
+        if isinstance(drafter, SkipLayers):
+            whole = self._exact()
+            return whole_table(whole.layers, whole.length, drafter.runs(whole)), None
         return self.of(drafter.depth) if isinstance(drafter, FewerLayers) else None
 
     def layers_run(self, decoder: Speculative) -> Quantity:
@@ -77,8 +80,6 @@ class Shortenings:
             self._school.report = report
         self.of_target(decoder)
         self.of_draft(decoder)
-        if isinstance(decoder.drafter, SkipLayers):
-            decoder.drafter.runs(self._exact())
 
     def decoding(
         self, decoder: Speculative, build: Build, *, prompts: int, batch: int

@@ -118,7 +118,7 @@ def _on_budget(
         out = min(round(skipped * len(order)), len(order) - 1)
         # Halfway between the last that is left out and the first that runs.
         edge = order[out] if out == 0 else (order[out - 1] + order[out]) / 2
-        routers = replace(routers, offset=float(edge) if skipped else float(order[0]) - 1.0)
+        routers = replace(routers, offset=float(edge))
     return best, share
 
 
@@ -162,7 +162,8 @@ def trained_lora(
             losses = [float(course.apart(model(part), part)) * len(part) for part in parts]
         return sum(losses) / len(course.held_out)
 
-    run.state.setdefault("before", lost())
+    if "before" not in run.state:
+        run.state["before"] = lost()
     train(
         lora.weights, lambda rows, over: course.apart(model(rows), rows),
         lines=course.learnt, batch=sizes.batch, steps=sizes.steps, rate=_LORA_RATE,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _VERSION = "paretoken lessons 1"
 _ROWS = {"cpu": 8, "cuda": 512}  # prompts that are answered side by side
 _SEED = 20_261
+_TOLD = 4_000  # characters of the corpus that a tokenizer is known by
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,12 @@ class TextLessons:
 
     def school(self, answering: Answering, corpus: Path) -> School:
         """Where the depths of a model learn. corpus: a text that prompts are about."""
-        device = answering.device.type
+        device, text = answering.device.type, read_corpus(corpus)
         identity = {
             "course": _VERSION,
             "model": digest_of(answering.model),
-            "corpus": xxhash.xxh3_128_hexdigest(read_corpus(corpus).encode()),
+            "asked_in": _asked_in(answering, text[:_TOLD]),
+            "corpus": xxhash.xxh3_128_hexdigest(text.encode()),
             "tokens": self.tokens,
             "arithmetic": "bfloat16 on cuda" if device == "cuda" else "float32",
         }
@@ -85,3 +87,11 @@ class TextLessons:
             kept.save(key, {"answers": tensors}, {"lessons": wanted})
             return Answers(**tensors)
         return Answers(**found.tensors["answers"])
+
+
+def _asked_in(answering: Answering, text: str) -> str:
+    """How prompts reach the model and where answers end: weights do not tell."""
+    tokenizer = answering.tokenizer
+    tokens = tokenizer(text, verbose=False)["input_ids"]
+    told = [tokenizer.chat_template, tokens, answering.ends]
+    return xxhash.xxh3_128_hexdigest(json.dumps(told).encode())

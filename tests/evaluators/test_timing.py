@@ -7,7 +7,10 @@ import statistics
 
 import numpy as np
 import pytest
+import torch
 
+from paretoken.evaluators.engine.decode import Trace
+from paretoken.evaluators.image_speed import time_images
 from paretoken.evaluators.timing import Timed, mean_and_error, repeat
 
 
@@ -80,3 +83,36 @@ def test_on_a_gpu_the_spread_counts_other_processes() -> None:
 def test_one_value_has_no_spread() -> None:
     assert math.isinf(Timed(((1.0,),)).spread)
     assert mean_and_error([2.0]) == (2.0, math.inf)
+
+
+def test_what_is_captured_while_images_are_drawn_is_told_too() -> None:
+    class Groups:
+        """Captures for a second when a class is first drawn, as groups of classes do."""
+
+        def __init__(self) -> None:
+            self.drawn: set[int] = set()
+
+        @property
+        def capture_seconds(self) -> float:
+            return float(len(self.drawn))
+
+        def run(self, classes: torch.Tensor, first_id: int = 0) -> tuple[torch.Tensor, Trace]:
+            self.drawn |= set(classes.tolist())
+            one = torch.ones(len(classes), dtype=torch.int64)
+            clock = one.double()
+            trace = Trace(one, one, one, one, 1.0, self.capture_seconds, clock, clock, clock)
+            return torch.zeros(len(classes), 4, dtype=torch.int64), trace
+
+    built: list[Groups] = []
+
+    def build() -> Groups:
+        built.append(Groups())
+        return built[-1]
+
+    found = time_images(
+        build, batch=1, length=4, classes=10, device="cuda", pixels=lambda tokens: None,
+        report=lambda phase, share: None,
+    )  # fmt: skip
+    assert len(built) > 1
+    told = found.detail["capture_seconds"]
+    assert told == sum(len(one.drawn) for one in built) >= 2 * len(built)

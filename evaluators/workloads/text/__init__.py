@@ -22,17 +22,11 @@ HEAD = _HERE / "head.safetensors"
 
 # By default: prompts judged and tokens of an answer, on a CPU and on a GPU.
 _SIZES = {"cpu": (12, 32), "cuda": (60, 128)}
-# What depths learn from: see `shortening.school.Sizes`, and tokens of such an answer.
+# What depths learn from: see `shortening.teaching.Sizes`.
 _LESSONS = {
-    "cpu": {
-        "lessons": 24, "steps": 24, "lesson_batch": 2, "calibration": 4, "trials": 16,
-        "lesson_tokens": 24,
-    },
-    "cuda": {
-        "lessons": 1536, "steps": 200, "lesson_batch": 64, "calibration": 64, "trials": 100,
-        "lesson_tokens": 64,
-    },
-}  # fmt: skip
+    "cpu": {"lessons": 24, "steps": 24, "lesson_batch": 2, "calibration": 4, "trials": 16},
+    "cuda": {"lessons": 1536, "steps": 200, "lesson_batch": 64, "calibration": 64, "trials": 100},
+}
 _OPTIONS = (
     "model, draft, head, prompts, corpus, tokens, metrics, device, samples, batch, artefacts, "
     "lessons, lesson_tokens, lesson_batch, steps, calibration and trials"
@@ -71,7 +65,8 @@ class Text:
         at which speed is measured.
 
         more: what depths and drafters learn about the model's layers, they learn from its own
-        answers: lessons of them with lesson_tokens each, lesson_batch at a time, in so many steps;
+        answers: lessons of them with lesson_tokens each (left out: as many as an answer may have,
+        for a schedule by position goes on to its end), lesson_batch at a time, in so many steps;
         sets of layers are calibrated on `calibration` of them, with so many trials. artefacts: the
         folder where all of it is kept; left out, one in the user's cache.
         """
@@ -82,7 +77,8 @@ class Text:
         from paretoken.evaluators.shortening.options import learning
 
         kind = device_named(device).type
-        folder, sizes, named = learning(more, _LESSONS[kind])
+        longest = _SIZES[kind][1] if tokens is None else tokens
+        folder, sizes, named = learning(more, {**_LESSONS[kind], "lesson_tokens": longest})
         check_options("text", more, _OPTIONS)
         measured = load_metrics(metrics, self.modality)
         opened = open_language(

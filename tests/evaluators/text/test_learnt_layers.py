@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from paretoken.evaluators.shortening.routers import Deciding, Routers
 from paretoken.evaluators.shortening.school import School
 from paretoken.evaluators.shortening.skip_sets import bayesian, by_rule, next_dropped
 from paretoken.evaluators.shortening.teaching import Recovery, Sizes, decided
+from paretoken.evaluators.shortening.text_lessons import TextLessons
 from paretoken.evaluators.shortening.training import train
 from paretoken.spaces.candidate import from_tree
 from paretoken.spaces.canonical import canonical
@@ -298,6 +302,51 @@ def test_what_was_learnt_is_not_learnt_again_nor_taken_for_something_else(
     assert len(trained) == 7
 
 
+def test_a_lora_that_goes_on_does_not_judge_its_beginning_again(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    course, run = said(tiny()), Run(tmp_path)
+    run.state["before"] = 9.0
+    read: list[int] = []
+    apart = course.apart
+    monkeypatch.setattr(
+        course, "apart", lambda model, rows: read.append(len(rows)) or apart(model, rows)
+    )
+    sizes = Sizes(lessons=24, steps=1, batch=2, calibration=4, trials=3)
+    table = torch.ones(1, 11, 4, dtype=torch.bool)
+    _, facts = teaching.trained_lora(
+        course, sizes, Recovery(2, 4.0, "all"), table, run, lambda phase, share: None
+    )
+    assert facts["before"] == 9.0
+    assert read == [2, 2, 1]  # a step, and the three answers that were held out, once
+
+
+def test_of_two_workers_one_learns_and_the_other_waits_for_it(
+    tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained, begun, waits = [], threading.Event(), threading.Event()
+    monkeypatch.setattr(teaching, "train", lambda *a, **k: trained.append(1) or train(*a, **k))
+    sizes = Sizes(lessons=24, steps=2, batch=2, calibration=4, trials=3)
+    one, other = (school_of(tiny(), tmp_path, sizes) for _ in range(2))
+
+    def learning(phase: str, share: float) -> None:
+        if "step 1 of" in phase:
+            begun.set()
+            assert waits.wait(30)
+
+    def waiting(phase: str, share: float) -> None:
+        if "another process" in phase:
+            waits.set()
+
+    one.report, other.report = learning, waiting
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(one.routers, 0.5)
+        assert begun.wait(30)
+        second = pool.submit(other.routers, 0.5)
+        assert first.result().digest == second.result().digest
+    assert len(trained) == 1
+
+
 def test_a_bayesian_search_that_was_stopped_tries_nothing_twice(
     tiny: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -332,7 +381,7 @@ def test_a_target_without_a_school_says_so(tiny: Any) -> None:
         {"is": "depths/routed"},
         {"is": "depths/fixed", "skipped": 0.5, "spread": "greedy"},
     ):
-        with pytest.raises(MeasurementFailed, match="does not train depths"):
+        with pytest.raises(MeasurementFailed, match=r"does not train depths.*spread=evenly"):
             from_tree(tree, "depths").kept(target)
     fixed = from_tree({"is": "depths/fixed", "skipped": 0.5, "spread": "middle"}, "depths")
     assert fixed.kept(target)[0, 0].tolist() == [True, False, True, True]
@@ -357,6 +406,26 @@ def opened(saved: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
             trials=4,
         )
     )
+
+
+def test_the_model_learns_anew_where_prompts_reach_it_in_another_way(
+    opened: Any, tmp_path: Path
+) -> None:
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("One passage of some words.\n\nAnother one, of others.", encoding="utf-8")
+    lessons = TextLessons(tmp_path, SIZES, 8)
+
+    def identity(**changed: Any) -> Any:
+        answering = copy.copy(opened._answering)
+        answering.tokenizer = copy.deepcopy(answering.tokenizer)
+        for name, value in changed.items():
+            setattr(answering.tokenizer if name == "chat_template" else answering, name, value)
+        return lessons.school(answering, corpus)._identity
+
+    same = identity()
+    assert identity() == same
+    assert identity(chat_template="{{ messages[0].content }}!") != same  # the weights are equal
+    assert identity(ends=(11, 12)) != same
 
 
 def shortened(depth: dict[str, Any], **parts: Any) -> Any:
@@ -397,6 +466,25 @@ def test_equal_layers_and_equal_changes_are_one_behaviour(opened: Any) -> None:
     assert changed not in every and changed != key(fixed(spread="greedy", rank=3))
     alone = key(fixed(skipped=0.0, rank=2))
     assert alone not in (plain, changed)
+
+
+def test_drafts_are_known_by_the_layers_that_make_them_not_by_how_they_are_found(
+    opened: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other lessons calibrate another set; its drafts are then others under the same settings."""
+    recording = opened.record()
+
+    def work(spread: str) -> Any:
+        drafter = {"is": "drafters/skip_layers", "skipped": 0.5, "spread": spread}
+        candidate = from_tree({"decoder": {"is": "decoders/speculative", "drafter": drafter}})
+        return fingerprint(opened.behaviour(candidate, recording), recording).work
+
+    evenly, middle = work("evenly"), work("middle")
+    assert evenly != middle
+    monkeypatch.setattr(School, "skip_set", lambda *_: (True, True, False, True))
+    assert work("greedy") == evenly
+    monkeypatch.setattr(School, "skip_set", lambda *_: (True, False, True, True))
+    assert work("greedy") == middle
 
 
 def test_inert_knobs_of_depths_are_dropped() -> None:

@@ -24,7 +24,7 @@ def test_stages_begin_where_a_layer_falls_out_and_never_need_more() -> None:
     stages = Stages(kept, None, torch.device("cpu"))
     counts = kept[0].sum(-1).tolist()
     falls = [i for i in range(1, 9) if counts[1 + i] < counts[i]]
-    assert stages.begins == (0, *falls)
+    assert stages.begins == (-1, *falls)
     one = torch.zeros(1, dtype=torch.int64)
     for least in range(12):
         stages.aim(least)
@@ -35,6 +35,32 @@ def test_stages_begin_where_a_layer_falls_out_and_never_need_more() -> None:
             assert runs == fed
         ran = sum(choice is not False for choice in chosen)
         assert ran == counts[1 + min(least, 8)]
+
+
+def test_what_was_read_is_fed_again_as_it_was_read(tiny: Any, answer: Any) -> None:
+    """A draft model is fed the last two tokens of a prompt, the first of which all layers read."""
+    target = tiny(length=6)
+    kept = torch.ones(3, 7, 4, dtype=torch.bool)
+    kept[:, 1:, 1] = False
+    model = ShortenedTarget(target, kept)
+    found = []
+    for again in (False, True):
+        cache = model.allocate(3, False)
+        last = model.begin(PROMPTS, PROMPTS, cache).unsqueeze(-1)
+        before = torch.stack([context.tokens[-2:-1] for context in target.contexts])
+        fed = torch.cat([before, last], -1) if again else last
+        place = torch.full((3,), -1 if again else 0)
+        found.append(model.forward(fed, place, cache, False)[0][:, -1])
+    # float64, and sums of another order: two tokens in one product.
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-9)
+    drafter = {"is": "drafters/fewer_layers", "window": 3}
+    target._shortening = lambda depth: (kept, None)
+    candidate = from_tree({"decoder": {"is": "decoders/speculative", "drafter": drafter}})
+    rows = torch.arange(13.0).unsqueeze(-1)
+    session = Decoding(
+        target, candidate.decoder, candidate.sampling, Geometry(rows, rows), batch=1, seed=0
+    )._session
+    assert session.begins == (0, 1)  # a captured round of its own for the first one
 
 
 def test_a_layer_that_comes_back_is_refused() -> None:

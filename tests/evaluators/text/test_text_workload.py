@@ -136,6 +136,30 @@ def test_lossless_decoders_share_one_law_and_thresholds_are_told_apart(opened: A
     assert len({plain, *laws}) == 5
 
 
+def test_answers_that_may_be_longer_have_speeds_and_rows_of_their_own(
+    opened: Any, saved: Path
+) -> None:
+    """Forwards, tokens a second and recorded rows all depend on how long an answer may be."""
+    longer = (
+        KINDS["workloads"]
+        .load("text")
+        .open(
+            model=str(saved), tokens=opened._answering.tokens + 8, samples=6, device="cpu", batch=1
+        )
+    )
+    assert longer.context() != opened.context()  # the store keeps rows by it
+    recording = opened.record()
+    short, long = (
+        fingerprint(one.behaviour(one.plain(), recording), recording) for one in (opened, longer)
+    )
+    assert not set(short.work) & set(long.work)
+
+
+def test_answers_to_learn_from_are_as_long_as_those_that_are_judged(opened: Any) -> None:
+    """Or what the end of a schedule by position leaves out is never learnt."""
+    assert opened._answering._school._identity["tokens"] == opened._answering.tokens == 12
+
+
 def test_a_lossless_answer_is_judged_as_plain_and_counts_add_up(opened: Any) -> None:
     def say(*_: Any) -> None: ...
 
