@@ -1,13 +1,21 @@
-"""A PostgreSQL server for whoever tests on one, with a fresh database for each test."""
+"""A PostgreSQL server for whoever tests on one, with a fresh database for each test.
+
+Where there is no CUDA device Triton interprets the kernels, slowly, on small sizes.
+"""
 
 from __future__ import annotations
 
 import itertools
+import os
 import tempfile
 from collections.abc import Iterator
 
 import pytest
+import torch
 from sqlalchemy import create_engine, make_url, text
+
+if not torch.cuda.is_available():  # Triton reads it as it is imported, by whatever comes first
+    os.environ["TRITON_INTERPRET"] = "1"
 
 _FRESH = itertools.count()
 

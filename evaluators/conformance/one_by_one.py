@@ -21,7 +21,8 @@ from paretoken.evaluators.engine.geometry import Geometry
 from paretoken.evaluators.engine.laws import draw, one_hot
 from paretoken.evaluators.engine.proposal import Proposal
 from paretoken.evaluators.engine.verifier import Chance, PerToken
-from paretoken.spaces.component import Knob
+from paretoken.spaces.candidate import from_tree
+from paretoken.spaces.component import Knob, Part
 from paretoken.spaces.conformance import Check
 
 V, ROWS, SLOTS = 6, 30_000, 3
@@ -40,13 +41,18 @@ def checks(kind: type[PerToken]) -> Iterator[Check]:
 
 def _settings(kind: type[PerToken]) -> Iterator[tuple[str, PerToken]]:
     """The defaults, then one knob after another at each point of its grid."""
-    yield "as it comes", kind()
+    parts = {
+        name: from_tree(declared.named, declared.kind)
+        for name, declared in kind.fields.items()
+        if isinstance(declared, Part)
+    }
+    yield "as it comes", kind(**parts)
     for name, declared in kind.fields.items():
         if not isinstance(declared, Knob) or declared.many:
             continue
         for value in declared.grid or declared.among or (declared.low, declared.high):
             if value is not None and value != declared.default:
-                yield f"{name}={value}", kind(**{name: declared.check(value, name)})
+                yield f"{name}={value}", kind(**parts, **{name: declared.check(value, name)})
 
 
 def rows() -> tuple[Tensor, Tensor, Tensor]:

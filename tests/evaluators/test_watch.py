@@ -26,9 +26,9 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     told: list[str] = []
     run, look = Rounds.run, Rounds.look
 
-    def runs(rounds: Rounds, window: int, guided: bool) -> None:
+    def runs(rounds: Rounds, window: int, guided: bool, least: int) -> None:
         told.append(f"round {window}")
-        run(rounds, window, guided)
+        run(rounds, window, guided, least)
 
     def looks(rounds: Rounds) -> Look:
         told.append("look")
