@@ -6,7 +6,7 @@ What is trained belongs to a key of the settings that training depends on. Knobs
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -31,7 +31,7 @@ class Sizes:
     batch: int
 
 
-class Learner(nn.Module):
+class Learner(nn.Module, ABC):
     """A network that is trained: `loss` in training, and what a coder wants of it afterwards.
 
     guarded: entries of a codebook that may collapse; 0 where nothing can.
@@ -39,13 +39,13 @@ class Learner(nn.Module):
 
     guarded: int = 0
 
+    @abstractmethod
     def loss(self, images: Tensor) -> Tensor:
         """The loss of a batch of images [B, 1, H, W], float32 in [-1, 1]."""
-        raise NotImplementedError
 
     def chosen(self, images: Tensor) -> Tensor:
-        """Of a guarded codebook, the entries that images choose, int64."""
-        raise NotImplementedError
+        """Of a guarded codebook, the entries that images choose, int64; asked of no other."""
+        raise NotImplementedError(f"{type(self).__name__} guards a codebook: say what is chosen")
 
 
 class ImageTokenizer(Component):
