@@ -165,9 +165,9 @@ class ImageWorkload:
             seconds=time.perf_counter() - begun,
         )
 
-    def prepare(self, candidate: Component, report: Report) -> None:
+    def prepare(self, candidate: Component, report: Report) -> str:
         """Have learnt what the candidate's layers are left out by."""
-        self._shortenings.learn(_decoder(candidate), report)
+        return self._shortenings.learn(_decoder(candidate), report)
 
     def sample(self, candidate: Component, samples: int, seed: int, report: Report) -> Sampled:
         """Tokens of so many images, classes in turn."""

@@ -109,10 +109,10 @@ class SubwordWorkload:
         """Nothing: tokenizers are compared by what they make of the text."""
         return b""
 
-    def prepare(self, candidate: Component, report: Report) -> None:
+    def prepare(self, candidate: Component, report: Report) -> str:
         """Train the tokenizer, and cut the text with it."""
         report("training the tokenizer", 0.0)
-        self._known(candidate)
+        return self._known(candidate).digest
 
     def behaviour(self, candidate: Component, recording: bytes) -> Behaviour:
         """The tokens of all text: two tokenizers that make the same of it are judged once.

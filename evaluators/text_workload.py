@@ -82,9 +82,9 @@ class TextWorkload(LanguageWorkload):
             seconds=time.perf_counter() - begun,
         )
 
-    def prepare(self, candidate: Component, report: Report) -> None:
+    def prepare(self, candidate: Component, report: Report) -> str:
         """Have learnt what the candidate's layers are left out by."""
-        self._answering.shortenings.learn(decoder_of(candidate), report)
+        return self._answering.shortenings.learn(decoder_of(candidate), report)
 
     def sample(self, candidate: Component, samples: int, seed: int, report: Report) -> Sampled:
         """Answers to the first `samples` prompts, which are of all kinds in turn."""

@@ -67,8 +67,7 @@ class RayWorkers:
     def borrow(self, aspect: str, report: Report) -> Iterator[Evaluator]:
         place = self._take(aspect, report)
         try:
-            deadline = time.monotonic() + self._limit_s
-            yield _Borrowed(place, self._environment(place), report, deadline)
+            yield _Borrowed(place, self._environment(place), report, self._limit_s)
         finally:
             self._give(place)
 
@@ -100,6 +99,9 @@ class RayWorkers:
                     f"{error.failure.detail}. Where paretoken is not installed on the machines of "
                     "the cluster, send it along with --ray-wheel FILE.whl."
                 ) from error
+        first = self._places[0]
+        for place in self._places[1:]:
+            check_same_workload(first, place)
 
     def _environment(self, place: Place) -> Environment:
         assert place.about is not None
@@ -165,6 +167,7 @@ class RayWorkers:
             try:
                 place.start()
                 place.opened(lambda phase, share: None)
+                check_same_workload(self._places[0], place)
             except Exception as error:
                 self._lost.append(error)
                 place.kill()
@@ -181,17 +184,38 @@ class RayWorkers:
             self._changed.notify_all()
 
 
+def check_same_workload(first: Place, other: Place) -> None:
+    """Raise Unreadable where two workers opened unlike models or data under one name."""
+    assert first.about is not None and other.about is not None
+    here, there = first.about.context, other.about.context
+    unlike = sorted(name for name in {*here, *there} if here.get(name) != there.get(name))
+    if unlike:
+        raise Unreadable(
+            f"two workers opened unlike workloads: {', '.join(unlike)} differ. Files that options "
+            "name have to be the same on all machines of the cluster; and what is chosen by the "
+            "kind of device, sizes mostly, has to be named with --option where kinds are mixed."
+        )
+
+
 class _Borrowed:
-    """A worker for one measurement, as an `Evaluator`."""
+    """A worker for one measurement, as an `Evaluator`. What is learnt beforehand has no limit: it
+    is kept, goes on where it was, and serves other candidates, too.
+    """
 
     def __init__(
-        self, place: Place, environment: Environment, report: Report, deadline: float
+        self, place: Place, environment: Environment, report: Report, limit_s: float
     ) -> None:
-        self._place, self._report, self._deadline = place, report, deadline
+        self._place, self._report, self._limit_s = place, report, limit_s
+        self._deadline = time.monotonic() + limit_s
         self.environment = environment
 
     def record(self) -> bytes:
         found: bytes = self._call("record")
+        return found
+
+    def prepare(self, tree: Tree, report: Report) -> str:
+        found: str = self._place.call(self._report, float("inf"), "prepare", tree)
+        self._deadline = time.monotonic() + self._limit_s
         return found
 
     def identify(self, tree: Tree, recording: bytes, report: Report) -> Identified:

@@ -79,6 +79,9 @@ class Worker:
     def _record(self) -> bytes:
         return self._opened.record()
 
+    def _prepare(self, tree: Tree) -> str:
+        return self._opened.prepare(tree, self._report)
+
     def _identify(self, tree: Tree, recording: bytes | None) -> Identified:
         """recording: None for the one that was sent before."""
         if recording is not None:

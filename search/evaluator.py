@@ -7,7 +7,6 @@ another one.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -39,16 +38,12 @@ class About:
 
 @dataclass(frozen=True)
 class Identified:
-    """What a candidate does, without the floats that say so: see `workload.Behaviour`.
-
-    learning: seconds that it took to learn what the candidate lacked.
-    """
+    """What a candidate does, without the floats that say so: see `workload.Behaviour`."""
 
     fingerprint: Fingerprint
     context: Mapping[str, Any]
     conditions: Mapping[str, Any]
     runtime: Mapping[str, Any]
-    learning: float
 
 
 @dataclass(frozen=True)
@@ -76,8 +71,11 @@ class Evaluator(Protocol):
     def record(self) -> bytes:
         """See `Workload.record`."""
 
+    def prepare(self, tree: Tree, report: Report) -> str:
+        """Have learnt what a candidate needs, before anything else of it; see `Preparing`."""
+
     def identify(self, tree: Tree, recording: bytes, report: Report) -> Identified:
-        """What a candidate does on the recorded rows; what it needs for that is learnt first."""
+        """What a candidate does on the recorded rows."""
 
     def sample(
         self, tree: Tree, samples: int, seed: int, said: Mapping[str, Any], report: Report
@@ -122,20 +120,18 @@ class Local:
     def record(self) -> bytes:
         return self._workload.record()
 
+    def prepare(self, tree: Tree, report: Report) -> str:
+        if not isinstance(self._workload, Preparing):
+            return ""
+        return self._workload.prepare(from_tree(tree), report)
+
     def identify(self, tree: Tree, recording: bytes, report: Report) -> Identified:
-        candidate = from_tree(tree)
-        begun = time.monotonic()
-        if isinstance(self._workload, Preparing):
-            self._workload.prepare(candidate, report)
-        learning = time.monotonic() - begun
-        behaviour = self._workload.behaviour(candidate, recording)
+        behaviour = self._workload.behaviour(from_tree(tree), recording)
         try:
             found = fingerprint(behaviour, recording)
         except BadValue as error:  # the floats are the plug-in's, not the user's
             raise MeasurementFailed("nan", f"what the candidate does: {error}") from error
-        return Identified(
-            found, behaviour.context, behaviour.conditions, behaviour.runtime, learning
-        )
+        return Identified(found, behaviour.context, behaviour.conditions, behaviour.runtime)
 
     def sample(
         self, tree: Tree, samples: int, seed: int, said: Mapping[str, Any], report: Report

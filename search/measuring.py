@@ -20,6 +20,7 @@ from paretoken.search.evaluator import Evaluator, Identified
 from paretoken.search.failures import Failed
 from paretoken.search.leasing import Leases
 from paretoken.search.workers import Workers
+from paretoken.spaces.errors import MeasurementFailed
 from paretoken.spaces.records import BehaviourClass, Failure, Keys, Measurement
 from paretoken.spaces.settings import Tree
 from paretoken.spaces.workload import Observed, Report
@@ -80,11 +81,13 @@ class Measurer:
         recording = self._recorded(say)
         with self._workers.borrow("law", say) as evaluator:
             begun = time.monotonic()
+            learnt = evaluator.prepare(tree, say)
+            known = time.monotonic()
             what = evaluator.identify(tree, recording, say)
         keys = self._store.identify(identity, what.fingerprint)
-        law = time.monotonic() - begun - what.learning
-        self.spent(learning=what.learning, law=law, near_ties=keys.near_tie)
-        return Asked(self, number, tree, identity, what, keys, resumed, say)
+        law = time.monotonic() - known
+        self.spent(learning=known - begun, law=law, near_ties=keys.near_tie)
+        return Asked(self, number, tree, identity, learnt, what, keys, resumed, say)
 
     def confirm(self, number: int, tree: Tree, aspect: str, say: Report) -> None:
         """One more observation of one aspect, made to confirm a front."""
@@ -140,13 +143,14 @@ class Asked:
         number: int,
         tree: Tree,
         identity: str,
+        learnt: str,
         what: Identified,
         keys: Keys,
         resumed: bool,
         say: Report,
     ) -> None:
         self._of, self._number, self._tree, self._id = measurer, number, tree, identity
-        self._what, self._keys, self._resumed = what, keys, resumed
+        self._learnt, self._what, self._keys, self._resumed = learnt, what, keys, resumed
         # Where nothing is shared, every trial has classes of its own.
         alone = "" if measurer._reuse.share else f"{measurer._study} {number}"
         self._work = digest("alone", keys.work, alone) if alone else keys.work
@@ -183,6 +187,7 @@ class Asked:
         try:
             self._of.check_barred(self._id)  # since we asked for the lease
             with self._of._workers.borrow(aspect, self._leases.report) as evaluator:
+                self._check_learnt(evaluator)
                 begun = time.monotonic()
                 if aspect == "quality":
                     found = self._quality(evaluator, samples, nth, fresh)
@@ -194,6 +199,16 @@ class Asked:
         self._leases.end(lease, "done")
         self._of.spent(measured=time.monotonic() - begun)
         return found
+
+    def _check_learnt(self, evaluator: Evaluator) -> None:
+        """Let nobody measure with other weights than those the candidate's keys are of."""
+        if evaluator.prepare(self._tree, self._leases.report) != self._learnt:
+            raise MeasurementFailed(
+                "learnt-otherwise",
+                "this worker learnt something else for the candidate than the one that told what "
+                "the candidate does, as machines of two kinds do: let all of them use one folder "
+                "(--option artefacts=FOLDER).",
+            )
 
     def _look(self, aspect: str, samples: int) -> Found:
         dice = random.Random(f"{self._of._seed} {self._number} {aspect}")

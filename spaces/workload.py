@@ -114,8 +114,12 @@ class Preparing(Protocol):
     """A workload some of whose candidates have to learn something before anybody can tell what they
     do; what was learnt is kept outside of it."""
 
-    def prepare(self, candidate: Component, report: Report) -> None:
-        """Learn what the candidate lacks; quick where it lacks nothing."""
+    def prepare(self, candidate: Component, report: Report) -> str:
+        """Learn what the candidate lacks; quick where it lacks nothing.
+
+        Returns a digest of what it uses of that, "" where that is nothing: whoever measures it in
+        another process must have learnt the same.
+        """
 
 
 class WorkloadPlugin(Protocol):

@@ -74,12 +74,14 @@ class Shortenings:
             detail={"spread_from": "standard error over prompts"},
         )  # fmt: skip
 
-    def learn(self, decoder: Speculative, report: Report) -> None:
-        """Have all learnt that a decoder needs; report: told how far that is."""
+    def learn(self, decoder: Speculative, report: Report) -> str:
+        """Have all learnt that a decoder needs; report: told how far that is. Returns a digest of
+        the layers that it and its drafter are left with, "" where those are all.
+        """
         if self._school is not None:
             self._school.report = report
-        self.of_target(decoder)
-        self.of_draft(decoder)
+        shorter = (self.of_target(decoder), self.of_draft(decoder))
+        return " ".join("" if one is None else digest_of_layers(one) for one in shorter).strip()
 
     def decoding(
         self, decoder: Speculative, build: Build, *, prompts: int, batch: int

@@ -18,7 +18,7 @@ from paretoken.search.loop import Plan, search
 from paretoken.search.measuring import Reuse
 from paretoken.search.progress import Progress
 from paretoken.search.workers import Cluster
-from paretoken.spaces.errors import BadInput, Unreadable
+from paretoken.spaces.errors import BadInput, MeasurementFailed, Unreadable
 
 SETTINGS = (
     "decoder.drafter.window=2,4,8,16",
@@ -126,7 +126,35 @@ def test_what_does_not_fit_or_cannot_be_opened_is_told_before_anything_is_stored
                 search(plan(tmp_path, cluster=Cluster(**changes)), store, silent)
         with pytest.raises(Unreadable, match="FileNotFoundError, no such weights"):
             search(plan(tmp_path, options={"unopenable": True}), store, silent)
+        kinds = ["cpu", "cpu with other data"]
+        with pytest.raises(Unreadable, match="unlike workloads: data differ"):
+            search(plan(tmp_path, options={"kinds": kinds, "data": "own"}), store, silent)
         assert store.studies() == []
+
+
+@pytest.mark.usefixtures("cluster", "toy")
+def test_nobody_measures_with_other_weights_than_the_keys_are_of(tmp_path: Path) -> None:
+    """Machines without a common folder learn for themselves: other weights, other numbers."""
+    cluster = Cluster(workers=2, gpus=0.5)  # the one with a whole GPU times, the others do the rest
+    with Store.open(f"sqlite:///{tmp_path}/s.db") as store:
+        alike = {"device": "cuda", "learns": "a router", "seconds": 0.05}
+        search(plan(tmp_path, "alike", cluster=cluster, options=alike), store, silent)
+        assert {trial.state for trial in store.trials("alike")} == {"done"}
+        apart = {**alike, "learns": "otherwise"}
+        one = plan(tmp_path, "apart", cluster=cluster, options=apart, reuse=Reuse(share=False))
+        with pytest.raises(MeasurementFailed, match="artefacts=FOLDER"):
+            search(one, store, silent)
+        failure = store.trials("apart")[0].failure
+        assert failure is not None and failure.reason == "learnt-otherwise"
+
+
+@pytest.mark.usefixtures("cluster", "toy")
+def test_what_has_to_be_learnt_first_has_no_limit(tmp_path: Path) -> None:
+    limited = Cluster(workers=1, limit_s=2.0)
+    with Store.open(f"sqlite:///{tmp_path}/s.db") as store:
+        options = {"learns": "a router", "learning": 3.0}
+        search(plan(tmp_path, cluster=limited, trials=1, options=options), store, silent)
+        assert store.trials("s")[0].state == "done"
 
 
 @pytest.mark.usefixtures("cluster", "toy")

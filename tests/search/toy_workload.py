@@ -1,7 +1,9 @@
 """A workload for tests that decodes nothing: it notes in a file what it measures, and can go wrong.
 
 Options: `folder`, where `log` is written; `faults`, what goes wrong by verifier size ("4": "die");
-`seconds`, how long a measurement takes; `device`, which is not looked at.
+`seconds`, how long a measurement takes; `learns`, what every candidate has to learn, "otherwise"
+for something else in each process, and `learning`, the seconds that takes; `data`, which is the
+kind's own with `kinds`; `device`, which is not looked at.
 """
 
 from __future__ import annotations
@@ -57,11 +59,19 @@ class Toy:
             raise BadInput(f"toys are judged by 3 samples or more, not by {samples}.")
 
     def context(self) -> Mapping[str, Any]:
-        return {"model": "toy"}
+        data = self.environment.device if self.options.get("data") == "own" else "the same"
+        return {"model": "toy", "data": data}
 
     def record(self) -> bytes:
         self._note("record", from_tree({}))
         return b"rows" * 1000
+
+    def prepare(self, candidate: Component, report: Report) -> str:
+        learns = str(self.options.get("learns", ""))
+        ends = time.monotonic() + self.options.get("learning", 0.0)
+        while time.monotonic() < ends:
+            time.sleep(0.02)
+        return str(os.getpid()) if learns == "otherwise" else learns
 
     def behaviour(self, candidate: Component, recording: bytes) -> Behaviour:
         assert recording == b"rows" * 1000
