@@ -170,10 +170,12 @@ class Asked:
 
     def observe(self, aspect: str, samples: int, fresh: bool) -> Found:
         """Measure once; if somebody else is doing just that, wait for it and take it."""
+        return self._observe(aspect, samples, self._observed(aspect, samples), fresh)
+
+    def _observe(self, aspect: str, samples: int, nth: int, fresh: bool) -> Found:
+        """The n-th observation of one behaviour is one piece of work, whoever wants it."""
         what = self._quality_key(samples) if aspect == "quality" else self._work
         where = "" if aspect == "quality" else f"{self._place.device} {self._place.software} "
-        # The n-th observation of one behaviour is one piece of work, whoever wants it.
-        nth = self._observed(aspect, samples)
         lease = f"{aspect} {where}{what} {nth}"
 
         def of_another() -> Found | None:
@@ -212,14 +214,14 @@ class Asked:
 
     def _look(self, aspect: str, samples: int) -> Found:
         dice = random.Random(f"{self._of._seed} {self._number} {aspect}")
+        # Counted first: what is stored after that was observed by somebody whom the lease tells of.
+        observed = self._observed(aspect, samples)
         known = self._known(aspect, samples)
         # What a killed process measured for this trial is not measured again.
         own = self._resumed and known is not None and self._id in known.candidates
-        if known is not None and (
-            own or self._of._reuse.answers(self._observed(aspect, samples), dice)
-        ):
+        if known is not None and (own or self._of._reuse.answers(observed, dice)):
             return Found(known.id, "measured" if own else self._level(self._resumed))
-        return self.observe(aspect, samples, fresh=False)
+        return self._observe(aspect, samples, observed, fresh=False)
 
     def _level(self, resumed: bool) -> str:
         """Which level answers: a candidate that nobody proposed before is known by its law only."""

@@ -496,3 +496,22 @@ def test_work_that_is_not_as_predicted_is_measured_and_waits_for_nobody(
     search(plan(settings=one, trials=3, reuse=Reuse(3, 0.5)), store, silent)
     search(plan(study="t", settings=one, trials=3, reuse=Reuse(3, 0.5)), store, silent)
     assert all(t.state == "done" for study in "st" for t in store.trials(study))
+
+
+@pytest.mark.parametrize("aspect", ["quality", "speed"])
+def test_what_another_stores_between_two_looks_is_not_measured_again(
+    aspect: str, workload: Counting, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find, looked = Store.find, []
+
+    def too_early(self: Store, what: str, *more: Any, **by: Any) -> Any:
+        found = find(self, what, *more, **by)
+        if what == aspect and not looked:  # nothing is found, and then there is something
+            looked.append(found)
+            search(plan(study="other", trials=1), store, silent)
+        return found
+
+    monkeypatch.setattr(Store, "find", too_early)
+    search(plan(trials=1), store, silent)
+    assert looked == [None] and len(store.trials("other")) == 1
+    assert workload.measured == {"quality": 1, "speed": 1}
