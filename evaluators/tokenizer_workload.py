@@ -113,6 +113,7 @@ class TokenizerWorkload:
             "model": asdict(self._budget) if self._generate else {},
             "generate": self._generate,
             "libraries": libraries(),
+            "bits": "in a code for what is trained on",
         }
 
     def record(self) -> bytes:
@@ -211,7 +212,7 @@ class TokenizerWorkload:
         among = classes or tuple(range(CLASSES))
         wanted = torch.tensor([among[nth % len(among)] for nth in range(samples)])
         coder = self._coder(candidate, 0, Counts(), _quiet)
-        model = self._model(candidate, coder)
+        model = self._model(candidate, coder, coder.encode(self._train))
         model.train(0, _within(_quiet, "", 0.0, 1.0))
         made = self._drawn(
             model, coder, wanted.to(self._device), seed, _within(_quiet, "", 0.0, 1.0)
@@ -230,7 +231,8 @@ class TokenizerWorkload:
         say("reconstructing", 0.5)
         ids = coder.encode(self._held_out)
         decoded = coder.decode(ids, seed)
-        cost = rate(coder.layout, ids, coder.kept)
+        trained_on = coder.encode(self._train)
+        cost = rate(coder.layout, ids, coder.kept, trained_on)
         numbers = {
             "bits": cost.bits, "h0_bits": cost.bits, "raw_bits": cost.raw_bits,
             "tokens": cost.tokens, "usage": cost.usage, "perplexity": cost.perplexity,
@@ -240,7 +242,7 @@ class TokenizerWorkload:
         told: dict[str, Any] = {}
         generated, key = None, ""
         if self._generate:
-            model = self._model(candidate, coder)
+            model = self._model(candidate, coder, trained_on)
             key = model.train(seed, _within(say, "training a model", 0.5, 0.8))
             bits = model.bits(ids, self._held_out_classes, coder.kept)
             numbers["bits"] = numbers["nll_bits"] = float(bits.mean())
@@ -267,10 +269,11 @@ class TokenizerWorkload:
         budget = float(candidate.budget)
         return self._maker.coder(_tokenizer(candidate), budget, seed, counts, told)
 
-    def _model(self, candidate: Component, coder: Coder) -> Model:
+    def _model(self, candidate: Component, coder: Coder, ids: Tensor) -> Model:
+        """Of the tokens of all that is trained on."""
         operations = float(candidate.budget) * self._budget.operations
         budget = replace(self._budget, operations=operations)
-        return Model(coder.layout, coder.encode(self._train), self._classes, budget, self._models)
+        return Model(coder.layout, ids, self._classes, budget, self._models)
 
     def _drawn(self, model: Model, coder: Coder, classes: Tensor, seed: int, say: Say) -> Decoded:
         at_once = _DRAWN_AT_ONCE[self._device.type]

@@ -50,9 +50,9 @@ class Coder(ABC):
 @dataclass(frozen=True)
 class Rate:
     """What tokens cost, on average over images. tokens: one after another. bits: each as if it
-    were independent of all others; bits_error: the standard error over images. raw_bits: each as
-    if all were equally probable. usage: share of entries that occur. perplexity: 2 to the entropy
-    of a vocabulary, the mean over them.
+    were independent of all others, in a code made for other images; bits_error: the standard error
+    over images. raw_bits: each as if all were equally probable. usage: share of entries that occur.
+    perplexity: 2 to the entropy of a vocabulary, the mean over them.
     """
 
     tokens: float
@@ -63,10 +63,22 @@ class Rate:
     perplexity: float
 
 
-def rate(layout: Layout, ids: Tensor, kept: int) -> Rate:
-    """The rate of the first `kept` positions of ids [n, T], frequencies being their own."""
-    ids = ids[:, :kept]
-    counted = layout.counted(ids)
+def tokens_of(layout: Layout, ids: Tensor, kept: int) -> float:
+    """How many of the first `kept` positions of ids [n, T] are written, on average."""
+    if not layout.ends:
+        return float(kept)
+    return float(layout.counted(ids[:, :kept]).sum()) / len(ids)
+
+
+def rate(layout: Layout, ids: Tensor, kept: int, learnt: Tensor) -> Rate:
+    """The rate of the first `kept` positions of ids [n, T].
+
+    Their code has the frequencies of other images' tokens, learnt [m, T], with half a token more of
+    every entry (Krichevsky and Trofimov, 1981): in their own, tokens that occur n times in all of
+    them would cost log2 n bits at most, however large the vocabulary is.
+    """
+    ids, learnt = ids[:, :kept], learnt[:, :kept]
+    counted, counts_too = layout.counted(ids), layout.counted(learnt)
     offsets = layout.starts(ids.device)[:kept]
     bits = torch.zeros(len(ids), dtype=torch.float64, device=ids.device)  # of each image
     perplexity = 0.0
@@ -74,17 +86,16 @@ def rate(layout: Layout, ids: Tensor, kept: int) -> Rate:
     found = [(offset, size) for offset, size in layout.groups() if bool((offsets == offset).any())]
     for offset, size in found:
         here = counted & (offsets == offset)
-        counts = torch.bincount(ids[here], minlength=size).double()
-        share = counts / counts.sum()
-        told = -share.clamp_min(1e-300).log2()
+        seen = learnt[counts_too & (offsets == offset)]
+        known = torch.bincount(seen, minlength=size).double() + 0.5
+        told = -(known / known.sum()).log2()
         bits += (told[ids.where(here, 0)] * here).sum(1)
-        perplexity += 2.0 ** float((share * told).sum()) / len(found)
+        counts = torch.bincount(ids[here], minlength=size).double()
+        entropy = -(torch.special.xlogy(counts, counts / counts.sum()).sum() / counts.sum())
+        perplexity += float(entropy.exp()) / len(found)
         used += int((counts > 0).sum())
         entries += size
-    if layout.ends:
-        tokens = float(counted.sum()) / len(ids)
-        raw = tokens * layout.raw_bits(1)
-    else:
-        tokens, raw = float(kept), layout.raw_bits(kept)
+    tokens = tokens_of(layout, ids, kept)
+    raw = tokens * layout.raw_bits(1) if layout.ends else layout.raw_bits(kept)
     error = float(bits.std()) / len(bits) ** 0.5
     return Rate(tokens, float(bits.mean()), error, raw, used / entries, perplexity)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from paretoken.evaluators.image_tokenizers.coder import Coder, rate
+from paretoken.evaluators.image_tokenizers.coder import Coder, tokens_of
 from paretoken.evaluators.timing import repeat
 from paretoken.spaces.records import Quantity
 from paretoken.spaces.workload import Report
@@ -19,7 +19,7 @@ _AT_ONCE = {"cpu": 50, "cuda": 250}
 def calls(coder: Coder, images: Tensor) -> Quantity:
     """One of the model for each token, and those of the decoder; the mean over images
     uint8 [n, 1, H, W] where their lengths differ. Exact: nothing is timed."""
-    tokens = rate(coder.layout, coder.encode(images), coder.kept).tokens
+    tokens = tokens_of(coder.layout, coder.encode(images), coder.kept)
     detail = {"model": tokens, "decoder": coder.calls}
     return Quantity(
         "sequential_calls", tokens + coder.calls, 0.0, len(images), "calls", False, detail=detail
