@@ -222,7 +222,13 @@ class ClustersWorkload:
         return replace(found, seconds=time.perf_counter() - begun)
 
     def generate(
-        self, tree: Mapping[str, Any], classes: tuple[int, ...], samples: int, seed: int
+        self,
+        tree: Mapping[str, Any],
+        classes: tuple[int, ...],
+        samples: int,
+        seed: int,
+        study_seed: int,
+        report: Report,
     ) -> NDArray[np.uint8]:
         """Images of a candidate, whose stages are trained first where they are not kept."""
         chosen = self._checked(from_tree(tree))
@@ -232,9 +238,12 @@ class ClustersWorkload:
                 raise BadInput(f"class {one} does not exist: the model knows 0 to {known - 1}.")
         among = torch.tensor(classes or tuple(range(known)))
         labels = among[torch.arange(samples) % len(among)]
-        trained = self._trained(chosen, lambda phase, share: None)
+        trained = self._trained(chosen, report)
         batch = min(samples, MOST_ROWS[self._device.type])
-        tokens, _ = self._decoding(chosen, trained, batch, seed).run(labels)
+        decoding = self._decoding(chosen, trained, batch, seed)
+        tokens, _ = decoding.run(
+            labels, 0, lambda done, of: report(f"{done} of {of} images", done / of)
+        )
         images = self._pixels(tokens)
         return np.asarray(images.squeeze(1) if images.shape[1] == 1 else images)
 

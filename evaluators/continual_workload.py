@@ -181,7 +181,13 @@ class ContinualWorkload:
         return Observed((steps,), time.perf_counter() - begun, {}, (trace,))
 
     def generate(
-        self, tree: Mapping[str, Any], classes: tuple[int, ...], samples: int, seed: int
+        self,
+        tree: Mapping[str, Any],
+        classes: tuple[int, ...],
+        samples: int,
+        seed: int,
+        study_seed: int,
+        report: Report,
     ) -> Any:
         """Nothing: a schedule trains."""
         raise BadInput(

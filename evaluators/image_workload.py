@@ -229,7 +229,13 @@ class ImageWorkload:
         return replace(found, quantities=(*found.quantities, layers), seconds=seconds)
 
     def generate(
-        self, tree: Mapping[str, Any], classes: tuple[int, ...], samples: int, seed: int
+        self,
+        tree: Mapping[str, Any],
+        classes: tuple[int, ...],
+        samples: int,
+        seed: int,
+        study_seed: int,
+        report: Report,
     ) -> NDArray[np.uint8]:
         candidate = from_tree(tree)
         known = self._transformer.config.classes
@@ -238,8 +244,11 @@ class ImageWorkload:
                 raise BadInput(f"class {one} does not exist: the model knows 0 to {known - 1}.")
         chosen = torch.tensor(classes or tuple(range(known)))
         labels = chosen[torch.arange(samples) % len(chosen)]
+        self.prepare(candidate, report)
         decoding = self._decoding(candidate, self._batch_of(candidate, samples), seed)
-        tokens, _ = decoding.run(labels)
+        tokens, _ = decoding.run(
+            labels, 0, lambda done, of: report(f"{done} of {of} images", done / of)
+        )
         images = self._pixels(tokens)
         return np.asarray(images.squeeze(1) if images.shape[1] == 1 else images)
 

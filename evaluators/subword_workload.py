@@ -248,7 +248,13 @@ class SubwordWorkload:
         return Observed((speed,), time.perf_counter() - begun, {}, (trace,))
 
     def generate(
-        self, tree: Mapping[str, Any], classes: tuple[int, ...], samples: int, seed: int
+        self,
+        tree: Mapping[str, Any],
+        classes: tuple[int, ...],
+        samples: int,
+        seed: int,
+        study_seed: int,
+        report: Report,
     ) -> Any:
         """Nothing: a tokenizer is exported."""
         raise BadInput(

@@ -121,12 +121,20 @@ class SuggestionsWorkload(LanguageWorkload):
         return replace(found, seconds=time.perf_counter() - begun)
 
     def generate(
-        self, tree: Mapping[str, Any], classes: tuple[int, ...], samples: int, seed: int
+        self,
+        tree: Mapping[str, Any],
+        classes: tuple[int, ...],
+        samples: int,
+        seed: int,
+        study_seed: int,
+        report: Report,
     ) -> list[dict[str, Any]]:
         """Suggestions for prompts `classes` (all if none are named), `samples` at most."""
         which = self._chosen(classes, samples)
         batch = self._answering.rows_for(len(which))
-        tokens, _ = self._suggesting(from_tree(tree), batch, seed).run(which)
+        tokens, _ = self._suggesting(from_tree(tree), batch, seed).run(
+            which, lambda done, of: report(f"{done} of {of} prompts", done / of)
+        )
         return [
             {
                 "id": self._prompts[i].id,

@@ -138,12 +138,23 @@ class TextWorkload(LanguageWorkload):
         return replace(found, quantities=(*found.quantities, layers), seconds=seconds)
 
     def generate(
-        self, tree: Mapping[str, Any], classes: tuple[int, ...], samples: int, seed: int
+        self,
+        tree: Mapping[str, Any],
+        classes: tuple[int, ...],
+        samples: int,
+        seed: int,
+        study_seed: int,
+        report: Report,
     ) -> list[dict[str, str]]:
         """Answers to prompts `classes` (all if none are named), as texts, `samples` at most."""
         which = self._chosen(classes, samples)
         batch = self._answering.rows_for(len(which))
-        tokens, _ = self._answering.decoding(from_tree(tree), batch, seed).run(which)
+        candidate = from_tree(tree)
+        self.prepare(candidate, report)
+        decoding = self._answering.decoding(candidate, batch, seed)
+        tokens, _ = decoding.run(
+            which, 0, lambda done, of: report(f"{done} of {of} answers", done / of)
+        )
         return [
             {
                 "id": self._prompts[i].id,

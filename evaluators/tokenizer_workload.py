@@ -199,11 +199,17 @@ class TokenizerWorkload:
         return Observed((counted, *timed), time.perf_counter() - begun, {}, (trace,))
 
     def generate(
-        self, tree: Mapping[str, Any], classes: tuple[int, ...], samples: int, seed: int
+        self,
+        tree: Mapping[str, Any],
+        classes: tuple[int, ...],
+        samples: int,
+        seed: int,
+        study_seed: int,
+        report: Report,
     ) -> Any:
         """Images uint8 [n, 32, 32] that a model of the tokenizer's tokens draws.
 
-        Both are trained with seed 0, unless a study of that seed has trained them.
+        Both are trained first where they are not kept.
         """
         candidate = from_tree(tree)
         for one in classes:
@@ -211,12 +217,11 @@ class TokenizerWorkload:
                 raise BadInput(f"class {one} does not exist: the model knows 0 to {CLASSES - 1}.")
         among = classes or tuple(range(CLASSES))
         wanted = torch.tensor([among[nth % len(among)] for nth in range(samples)])
-        coder = self._coder(candidate, 0, Counts(), _quiet)
+        coder = self._coder(candidate, study_seed, Counts(), report)
         model = self._model(candidate, coder, coder.encode(self._train))
-        model.train(0, _within(_quiet, "", 0.0, 1.0))
-        made = self._drawn(
-            model, coder, wanted.to(self._device), seed, _within(_quiet, "", 0.0, 1.0)
-        )
+        model.train(study_seed, _within(report, "training a model", 0.5, 0.8))
+        drawing = _within(report, "drawing", 0.8, 1.0)
+        made = self._drawn(model, coder, wanted.to(self._device), seed, drawing)
         return made.images[:, 0].cpu().numpy()
 
     def save(self, candidate: Component, folder: Path, seed: int, say: Say) -> Coder:
@@ -295,10 +300,6 @@ def _pixels_of(tensor: Tensor) -> str:
     """A digest of numbers and shape."""
     values = tensor.cpu().contiguous().numpy()
     return xxhash.xxh3_128_hexdigest(f"{values.shape}".encode() + values.tobytes())
-
-
-def _quiet(phase: str, share: float) -> None:
-    """A report that nobody reads."""
 
 
 def _within(say: Report, what: str, first: float, last: float) -> Say:

@@ -101,9 +101,18 @@ class Workload(Protocol):
         """Measure the candidate's speed, on the same samples for every candidate."""
 
     def generate(
-        self, tree: Mapping[str, Any], classes: tuple[int, ...], samples: int, seed: int
+        self,
+        tree: Mapping[str, Any],
+        classes: tuple[int, ...],
+        samples: int,
+        seed: int,
+        study_seed: int,
+        report: Report,
     ) -> Any:
         """Samples under settings; classes () means all in turn.
+
+        seed: of what is drawn. study_seed: of the study that the settings come from; where
+        something has to be trained, it is what that study trained.
 
         Images: uint8 [n, H, W] or [n, 3, H, W]. Text: a list of plain objects, one for each prompt.
         """

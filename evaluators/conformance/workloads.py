@@ -164,5 +164,5 @@ class _Tried:
         return ""
 
     def generates(self) -> str:
-        made = self._opened.generate(to_tree(self._candidates[0]), (), 1, 0)
+        made = self._opened.generate(to_tree(self._candidates[0]), (), 1, 0, 0, _silent)
         return "" if len(made) == 1 else f"{len(made)} for 1"

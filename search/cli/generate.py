@@ -63,6 +63,9 @@ def run(
     """
     from time import perf_counter
 
+    from rich.console import Console
+
+    from paretoken.search.cli.telling import telling
     from paretoken.spaces.plugins import KINDS
 
     tree, origin = _read(settings)
@@ -76,7 +79,8 @@ def run(
     labels = whole_numbers(classes, "--classes")
     opened = KINDS["workloads"].load(name).open(**options)
     started = perf_counter()
-    made = opened.generate(tree, labels, count, seed)
+    with telling("generating", Console(stderr=True)) as report:
+        made = opened.generate(tree, labels, count, seed, int(origin.get("seed") or 0), report)
     seconds = perf_counter() - started
     if isinstance(made, list):
         what, out = "answers", out or Path("answers.jsonl")

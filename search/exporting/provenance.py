@@ -36,6 +36,7 @@ def provenance(chosen: Chosen) -> dict[str, Any]:
         "study": study.name,
         "workload": study.workload,
         "options": dict(study.options),
+        "seed": study.seed,
         "candidate_id": trial.candidate_id,
         "number": trial.number,
         "fingerprints": [

@@ -105,7 +105,7 @@ def test_speed_is_measured_at_the_batch_that_was_named(files: Files) -> None:
 
 
 def test_images_have_the_size_that_side_and_stride_give(files: Files) -> None:
-    images = _open(**files).generate({}, (0, 4), 3, seed=1)
+    images = _open(**files).generate({}, (0, 4), 3, 1, 0, _silent)
     assert images.shape == (3, 3, 12, 12) and images.dtype == np.uint8
 
 
@@ -177,7 +177,7 @@ def test_a_wrong_number_of_classes_is_refused(files: Files, tmp_path: Path) -> N
         _open(**{**files, "gpt": str(tmp_path / "none.pt")})
     assert "\n" not in str(caught.value)
     with pytest.raises(BadInput, match="class 5 does not exist: the model knows 0 to 4"):
-        _open(**files).generate({}, (0, 5), 2, seed=0)
+        _open(**files).generate({}, (0, 5), 2, 0, 0, _silent)
 
 
 def test_a_reference_of_another_extractor_is_refused(files: Files, tmp_path: Path) -> None:

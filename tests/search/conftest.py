@@ -94,7 +94,7 @@ def fill(path: Path, study: str = "demo", more: int = 0) -> str:
         study,
         "fashion",
         "nsga2",
-        0,
+        7,
         {"space": 1},
         OBJECTIVES,
         {"samples": 500, "batch": 1, "device": "cpu"},

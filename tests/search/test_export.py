@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from paretoken.cache.store import Store
+from paretoken.search.cli import telling
 from paretoken.search.cli.generate import grid
 from paretoken.spaces.objectives import Objective
 from paretoken.spaces.plugins import KINDS
@@ -202,12 +203,17 @@ class Blocks:
     """A workload that draws grey squares: image i of class c is c * 10 + seed everywhere."""
 
     opened: dict[str, Any]
+    trained: int
 
     def open(self, **options: Any) -> Blocks:
         self.opened = options
         return self
 
-    def generate(self, tree: Any, classes: Any, n: int, seed: int) -> np.ndarray[Any, Any]:
+    def generate(
+        self, tree: Any, classes: Any, n: int, seed: int, study_seed: int, report: Any
+    ) -> np.ndarray[Any, Any]:
+        self.trained = study_seed
+        report("drawing", 0.5)
         labels = np.resize(np.asarray(classes or range(3), dtype=np.uint8), n)
         return np.tile((labels * 10 + seed).astype(np.uint8)[:, None, None], (1, 4, 4))
 
@@ -222,12 +228,15 @@ def blocks(monkeypatch: pytest.MonkeyPatch) -> Blocks:
 
 
 def test_generate_draws_a_grid_with_the_exported_settings(
-    cli: Cli, url: str, blocks: Blocks
+    cli: Cli, url: str, blocks: Blocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(telling, "_QUIET_S", -1.0)
     cli("export", "demo")
     words = ("--settings", "tuned.json", "--out", "grid.png", "--classes", "1,2", "-n", "5")
     ran = cli("generate", *words, "--seed", "3", "--device", "cuda", "--option", "gpt=a.pt")
     assert ran.code == 0, ran.err
+    assert ran.err == "generating: drawing (50%)\n"
+    assert blocks.trained == json.loads(Path("tuned.json").read_text())["from"]["seed"] == 7
     assert blocks.opened == {"samples": 500, "batch": 1, "device": "cuda", "gpt": "a.pt"}
     pixels = np.asarray(Image.open("grid.png"))
     assert pixels.shape == (2 * 6 - 2, 3 * 6 - 2)  # 3 across, 2 down, gaps of 2

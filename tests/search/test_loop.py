@@ -116,7 +116,13 @@ class Counting:
         return self.noise[aspect](self.measured[aspect]) if aspect in self.noise else 0.0
 
     def generate(
-        self, tree: Mapping[str, Any], classes: tuple[int, ...], samples: int, seed: int
+        self,
+        tree: Mapping[str, Any],
+        classes: tuple[int, ...],
+        samples: int,
+        seed: int,
+        study_seed: int,
+        report: Report,
     ) -> Any:
         raise AssertionError("a search generates nothing")
 

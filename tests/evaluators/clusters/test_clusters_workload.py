@@ -149,7 +149,7 @@ def test_images_are_drawn_judged_and_timed_and_knobs_of_decoding_train_nothing(
 
     timed = {quantity.name: quantity for quantity in workload.speed(usual, quiet).quantities}
     assert timed["images_per_s"].value > 0 and timed["target_forwards"].value == 257
-    pictures = workload.generate(to_tree(usual), (3,), 2, 0)
+    pictures = workload.generate(to_tree(usual), (3,), 2, 0, 0, quiet)
     assert pictures.shape == (2, 32, 32) and pictures.dtype == np.uint8
 
 
@@ -196,7 +196,7 @@ def test_what_cannot_be_measured_fails_the_candidate_only(
     with pytest.raises(MeasurementFailed, match="--option compute"):
         workload.sample(candidate_of(clusters=64, budget=0.01), 40, 0, quiet)
     with pytest.raises(BadInput, match="class 10"):
-        workload.generate(to_tree(workload.plain()), (10,), 1, 0)
+        workload.generate(to_tree(workload.plain()), (10,), 1, 0, 0, quiet)
     with pytest.raises(BadInput, match="calibrated"):
         workload.check_samples(10)
 

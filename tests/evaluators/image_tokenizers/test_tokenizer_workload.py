@@ -171,7 +171,7 @@ def test_what_a_gpu_trains_answers_for_no_cpu(
 def test_classes_that_there_are_none_of_are_told(workload: Workload) -> None:
     for one in (10, -1):
         with pytest.raises(BadInput, match=f"class {one} does not exist"):
-            workload().generate({"is": "candidates/image_tokenizing"}, (3, one), 2, 0)
+            workload().generate({"is": "candidates/image_tokenizing"}, (3, one), 2, 0, 0, quiet)
 
 
 def test_a_model_tells_bits_and_draws(workload: Workload, tmp_path: Path) -> None:
@@ -186,9 +186,16 @@ def test_a_model_tells_bits_and_draws(workload: Workload, tmp_path: Path) -> Non
     part = numbers(opened, candidate("residual", kept=1))
     assert part["told"]["trained_steps"] == 0 and part["told"]["model"] == found["told"]["model"]
     assert part["bits"].value < found["bits"].value
-    images = opened.generate({"is": "candidates/image_tokenizing", "tokenizer": {
-        "is": "image_tokenizers/residual", "codebook": 32, "stages": 2}}, (3,), 5, 0)  # fmt: skip
-    assert images.shape == (5, 32, 32) and images.dtype == np.uint8
+    settings = {"is": "candidates/image_tokenizing", "tokenizer": {
+        "is": "image_tokenizers/residual", "codebook": 32, "stages": 2}}  # fmt: skip
+    said: list[str] = []
+    for study_seed, trains in ((0, False), (7, True)):  # what the study of that seed has trained
+        images = opened.generate(
+            settings, (3,), 5, 0, study_seed, lambda phase, share: said.append(phase)
+        )
+        assert images.shape == (5, 32, 32) and images.dtype == np.uint8
+        assert any("training" in phase for phase in said) == trains
+    assert any("drawing" in phase for phase in said)
     with pytest.raises(MeasurementFailed, match="--option compute"):
         opened.sample(candidate("jpeg"), 1, 0, quiet)
     made_up = numbers(workload(generate=40, operations=5.5e9), candidate("jpeg"))

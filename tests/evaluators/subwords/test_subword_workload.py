@@ -149,7 +149,7 @@ def test_what_is_lost_fails_the_candidate_only(workload: SubwordWorkload) -> Non
     with pytest.raises(BadInput, match="2 trainings"):
         workload.check_samples(1)
     with pytest.raises(BadInput, match="export"):
-        workload.generate({}, (), 1, 0)
+        workload.generate({}, (), 1, 0, 0, quiet)
 
 
 def test_a_packed_tokenizer_is_read_or_refused() -> None:

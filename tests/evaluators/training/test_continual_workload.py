@@ -169,7 +169,7 @@ def test_what_cannot_be_trained_fails_the_candidate_only(workload: ContinualWork
     with pytest.raises(BadInput, match="2 runs or more"):
         workload.check_samples(1)
     with pytest.raises(BadInput, match="export"):
-        workload.generate({}, (), 1, 0)
+        workload.generate({}, (), 1, 0, 0, quiet)
 
 
 # ------------------------------------------------------------------------------- the real workload
