@@ -99,10 +99,13 @@ class LanguageWorkload:
     def _context_of(self, candidate: Component) -> dict[str, Any]:
         """What floats on recorded rows mean something together with."""
         dtype = dtype_of(candidate, self._device)
+        how = precision(self._device)
+        if self._device.type == "cuda":
+            how += ", attention not cuDNN's"
         return {
             **self.context(),
             "dtype": str(dtype).removeprefix("torch."),
-            "precision": precision(self._device),
+            "precision": how,
         }
 
     def _timed(self, batch: int) -> list[int]:

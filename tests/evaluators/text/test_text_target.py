@@ -72,3 +72,19 @@ def test_an_older_transformers_is_told_for_models_that_it_cannot_roll_back(
     monkeypatch.setattr("paretoken.evaluators.models.cropped_caches.ROLLS_BACK", False)
     with pytest.raises(MeasurementFailed, match=r"unsupported: before transformers 5\.18.*upgrade"):
         target.allocate(1, False)
+
+
+def test_no_forward_may_take_attention_that_does_not_repeat_itself(tiny: Any) -> None:
+    """Which attention is allowed is known on a CPU, too; cuDNN's answers fork in 16 bits."""
+    target, allowed = tiny(), []
+    was = torch.backends.cuda.cudnn_sdp_enabled()
+    hook = target.model.register_forward_pre_hook(
+        lambda *_: allowed.append(torch.backends.cuda.cudnn_sdp_enabled())
+    )
+    cache = target.allocate(1, False)
+    with torch.inference_mode():
+        pending = target.begin(torch.tensor([0]), torch.tensor([0]), cache)
+        target.forward(pending.view(1, 1), torch.zeros(1, dtype=torch.int64), cache, False)
+    hook.remove()
+    assert was and allowed == [False, False]
+    assert torch.backends.cuda.cudnn_sdp_enabled()
