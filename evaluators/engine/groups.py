@@ -15,9 +15,11 @@ from torch import Tensor
 
 from paretoken.evaluators.engine.decode import Decoding, Trace
 
+_KEPT = 64  # decodings: each holds a cache, and its graphs
+
 
 class Groups:
-    """Decodings by group, made when they are first asked for.
+    """Decodings by group, made when they are first asked for; those used last are kept.
 
     of: the group [P] of each class or prompt. build: makes the decoding of the prompts [n] of one
     group, for so many rows. batch: rows at most.
@@ -25,12 +27,13 @@ class Groups:
 
     def __init__(self, of: Tensor, build: Callable[[Tensor, int], Decoding], batch: int) -> None:
         self._of, self._build, self._batch = of, build, batch
-        self._made: dict[tuple[int, int], Decoding] = {}
+        self._made: dict[tuple[int, int], Decoding] = {}  # the one used last is the last
+        self._capture_seconds = 0.0
 
     @property
     def capture_seconds(self) -> float:
         """What capturing the rounds of all groups took so far."""
-        return sum(one.capture_seconds for one in self._made.values())
+        return self._capture_seconds
 
     def run(
         self,
@@ -41,10 +44,13 @@ class Groups:
         """As `Decoding.run`; a sample's row id is that of its place in the whole list."""
         wanted, groups = len(classes), self._of[classes]
         parts = [(groups == group).nonzero().flatten() for group in sorted(set(groups.tolist()))]
-        # All are made before any is timed: what they capture must not lie between two of them.
-        made = [self._decoding(int(groups[part[0]]), len(part)) for part in parts]
+        if len(parts) <= _KEPT:
+            # All are made before any is timed: what they capture must not lie between two of them.
+            for part in parts:
+                self._decoding(int(groups[part[0]]), len(part))
         tokens, traces, done = [], [], 0
-        for part, decoding in zip(parts, made, strict=True):
+        for part in parts:
+            decoding = self._decoding(int(groups[part[0]]), len(part))
 
             def say(some: int, _: int, before: int = done) -> None:
                 progress(before + some, wanted)
@@ -58,10 +64,15 @@ class Groups:
 
     def _decoding(self, group: int, wanted: int) -> Decoding:
         rows = min(self._batch, wanted)
-        if (group, rows) not in self._made:
+        found = self._made.pop((group, rows), None)
+        if found is None:
             prompts = (self._of == group).nonzero().flatten()
-            self._made[group, rows] = self._build(prompts, rows)
-        return self._made[group, rows]
+            while len(self._made) >= _KEPT:
+                del self._made[next(iter(self._made))]
+            found = self._build(prompts, rows)
+            self._capture_seconds += found.capture_seconds
+        self._made[group, rows] = found
+        return found
 
     def _joined(self, traces: list[Trace], back: Tensor) -> Trace:
         """The trace of all; seconds add up."""

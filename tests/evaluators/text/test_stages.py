@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from paretoken.evaluators.components.depths.by_position import ByPosition
+from paretoken.evaluators.engine import groups as engine_groups
 from paretoken.evaluators.engine.decode import Decoding
 from paretoken.evaluators.engine.geometry import Geometry
 from paretoken.evaluators.engine.groups import Groups
@@ -137,7 +138,9 @@ def test_an_adapter_decodes_as_the_model_with_its_matrices_and_never_in_the_whol
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_groups_answer_as_one_list_does(temperature: float, tiny: Any, answer: Any) -> None:
+def test_groups_answer_as_one_list_does(
+    temperature: float, tiny: Any, answer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = tiny(length=12)
     kept = torch.ones(3, 13, 4, dtype=torch.bool)
     kept[0, :, 1] = kept[2, :, 1] = False  # prompts 0 and 2 are alike
@@ -178,6 +181,12 @@ def test_groups_answer_as_one_list_does(temperature: float, tiny: Any, answer: A
     assert sorted(asked)[0] == ([0, 2], 1)  # one row does for one prompt
     groups.run(order, 40)
     assert len(asked) == 3
+    monkeypatch.setattr(engine_groups, "_KEPT", 1)  # of many groups not all are held at once
+    few = Groups(same(kept.flatten(1)), build, 2)
+    for _ in range(2):
+        again, _ = few.run(order, 40)
+        assert torch.equal(again, expected) and len(few._made) == 1
+    assert len(asked) == 3 + 4
 
 
 def test_prompts_of_a_group_run_no_layer_that_only_others_need(tiny: Any, answer: Any) -> None:
