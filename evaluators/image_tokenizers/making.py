@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from importlib.metadata import version
+from importlib.util import find_spec
 
 import torch
 from loguru import logger
@@ -33,7 +34,8 @@ STATISTICS = 10_000  # images at most that a tokenizer's statistics are taken of
 
 def libraries() -> list[str]:
     """What other versions of may train and code differently."""
-    return [version("vector-quantize-pytorch"), *library()]
+    merging = [version("tokenizers")] if find_spec("tokenizers") else []
+    return [version("vector-quantize-pytorch"), *merging, *library()]
 
 
 class Maker:

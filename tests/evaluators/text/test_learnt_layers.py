@@ -547,3 +547,5 @@ def test_a_calibrated_set_drafts_without_loss(opened: Any) -> None:
     )
     found = opened.sample(candidate, 6, 0, lambda phase, share: None)
     assert torch.equal(torch.from_numpy(found.tokens), opened._answering.greedy)
+    _, accepted, rejected, _ = found.trace
+    assert accepted.sum() + rejected.sum() > 0
