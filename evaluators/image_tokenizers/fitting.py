@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from paretoken.evaluators.resumable import cosine
 from paretoken.evaluators.training.artefacts import Artefact, Artefacts, Tensors
+from paretoken.evaluators.training.moments import moments_of, set_moments
 from paretoken.evaluators.training.trainer import GRID, Counts
 from paretoken.spaces.errors import MeasurementFailed
 
@@ -175,22 +176,10 @@ class Fit:
     def _restore(self, found: Artefact, step: int) -> None:
         self.module.load_state_dict(found.tensors["weights"])
         moments = found.tensors["moments"]
-        for name, parameter in self.module.named_parameters():
-            if f"{name}.exp_avg" not in moments:  # it never had a gradient
-                continue
-            self._optimizer.state[parameter] = {
-                "step": torch.tensor(float(step), device=self.device),
-                "exp_avg": moments[f"{name}.exp_avg"].to(self.device),
-                "exp_avg_sq": moments[f"{name}.exp_avg_sq"].to(self.device),
-            }
+        set_moments(self.module, self._optimizer, moments, step, self.device)
 
     def _keep(self, key: str, step: int, artefacts: Artefacts) -> str:
-        moments: Tensors = {}
-        for name, parameter in self.module.named_parameters():
-            state = self._optimizer.state.get(parameter)
-            if state:
-                moments[f"{name}.exp_avg"] = state["exp_avg"]
-                moments[f"{name}.exp_avg_sq"] = state["exp_avg_sq"]
+        moments = moments_of(self.module, self._optimizer)
         part = _part(key, step)
         artefacts.save(part, {"weights": self._weights(), "moments": moments}, {"step": step})
         return part

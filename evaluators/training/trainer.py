@@ -21,6 +21,7 @@ from paretoken.evaluators.models.llamagen import Transformer, TransformerConfig
 from paretoken.evaluators.training.artefacts import Artefact, Artefacts, Tensors
 from paretoken.evaluators.training.captured import CapturedStep
 from paretoken.evaluators.training.domains import Domain
+from paretoken.evaluators.training.moments import moments_of, set_moments
 from paretoken.evaluators.training.route import Route
 from paretoken.spaces.errors import MeasurementFailed
 
@@ -253,24 +254,9 @@ class Trainer:
     def _set_weights(self, found: Artefact) -> None:
         self._model.load_state_dict(found.tensors["weights"])
 
-    def _moments(self) -> Tensors:
-        """The optimizer's averages by parameter."""
-        found: Tensors = {}
-        for name, parameter in self._model.named_parameters():
-            state = self._optimizer.state[parameter]
-            found[f"{name}.exp_avg"] = state["exp_avg"]
-            found[f"{name}.exp_avg_sq"] = state["exp_avg_sq"]
-        return found
-
     def _restored(self, moments: Tensors, step: int) -> torch.optim.AdamW:
         optimizer = self._new_optimizer()
-        counted = self.device if self.device.type == "cuda" else torch.device("cpu")
-        for name, parameter in self._model.named_parameters():
-            optimizer.state[parameter] = {
-                "step": torch.tensor(float(step), device=counted),
-                "exp_avg": moments[f"{name}.exp_avg"].to(self.device),
-                "exp_avg_sq": moments[f"{name}.exp_avg_sq"].to(self.device),
-            }
+        set_moments(self._model, optimizer, moments, step, self.device)
         return optimizer
 
     def _keep(self, key: str, step: int) -> None:
@@ -280,7 +266,8 @@ class Trainer:
             self._save(key, step, provisional=False)
 
     def _save(self, key: str, step: int, *, provisional: bool) -> None:
-        state = {"weights": self._weights(), "optimizer": self._moments()}
+        moments = moments_of(self._model, self._optimizer)
+        state = {"weights": self._weights(), "optimizer": moments}
         self.artefacts.save(key, state, {"step": step, "provisional": provisional})
 
     def _save_provisional(self, key: str, step: int) -> str:
