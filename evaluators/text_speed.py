@@ -70,7 +70,7 @@ def time_answers(
         report(f"speed: repeat {i + 1}", min(0.95, len(passes) / 4))
         rows, trace = decoding.run(prompts)
         passes.append(_Pass(torch.tensor([len(answer_of(row, ends)) for row in rows]), trace))
-        # In bfloat16 on a GPU an answer may fork from one pass to the next, and end elsewhere.
+        # In 16 bits a GPU need not repeat an answer from one pass to the next, nor its length.
         return passes[-1].writing_s * max(1, passes[0].written) / max(1, passes[-1].written)
 
     # A warm-up: of groups of prompts each has rounds of its own.

@@ -16,7 +16,7 @@ from typing import Any
 
 from paretoken.search.dispatch_cluster import connect, machines, memory_bytes, shares
 from paretoken.search.dispatch_place import Place
-from paretoken.search.evaluator import Clocked, Emitted, Evaluator, Identified
+from paretoken.search.evaluator import About, Clocked, Emitted, Evaluator, Identified
 from paretoken.search.failures import Failed, Stopped
 from paretoken.search.workers import Cluster
 from paretoken.spaces.errors import Unreadable
@@ -99,9 +99,8 @@ class RayWorkers:
                     f"{error.failure.detail}. Where paretoken is not installed on the machines of "
                     "the cluster, send it along with --ray-wheel FILE.whl."
                 ) from error
-        first = self._places[0]
         for place in self._places[1:]:
-            check_same_workload(first, place)
+            _check_same_workload(self._places[0].about, place.about)
 
     def _environment(self, place: Place) -> Environment:
         assert place.about is not None
@@ -167,7 +166,7 @@ class RayWorkers:
             try:
                 place.start()
                 place.opened(lambda phase, share: None)
-                check_same_workload(self._places[0], place)
+                _check_same_workload(self.about, place.about)
             except Exception as error:
                 self._lost.append(error)
                 place.kill()
@@ -184,16 +183,17 @@ class RayWorkers:
             self._changed.notify_all()
 
 
-def check_same_workload(first: Place, other: Place) -> None:
+def _check_same_workload(first: About | None, other: About | None) -> None:
     """Raise Unreadable where two workers opened unlike models or data under one name."""
-    assert first.about is not None and other.about is not None
-    here, there = first.about.context, other.about.context
+    assert first is not None and other is not None
+    here, there = first.context, other.context
     unlike = sorted(name for name in {*here, *there} if here.get(name) != there.get(name))
     if unlike:
         raise Unreadable(
             f"two workers opened unlike workloads: {', '.join(unlike)} differ. Files that options "
-            "name have to be the same on all machines of the cluster; and what is chosen by the "
-            "kind of device, sizes mostly, has to be named with --option where kinds are mixed."
+            "name, and libraries, have to be the same on all machines of the cluster; and what is "
+            "chosen by the kind of device, sizes mostly, has to be named with --option where kinds "
+            "are mixed. Workloads that train have one precision: give them one kind."
         )
 
 

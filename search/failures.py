@@ -4,7 +4,7 @@ worker-died      the process that measured is gone (a crash, or a kill from outs
 timeout          one measurement took longer than it may; its worker was killed
 out-of-memory    it wanted more memory than there is, or than a worker may have
 node-lost        the machine went away, and so did the next ones it was tried on
-learnt-otherwise a worker of another kind learnt other weights for the same settings
+learnt-otherwise the worker that measures has learnt other weights than the one that identified
 nan, infinite    a measured number is none
 error-<class>    the candidate's code raised that
 """

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from paretoken.cache.store import Store
-from paretoken.search.measuring import Asked
+from paretoken.search.asking import Asked
 from paretoken.spaces.errors import BadInput, BadValue
 from paretoken.spaces.records import StudyInfo
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from paretoken.cache.digest import candidate_id
 from paretoken.cache.store import Store
+from paretoken.search.asking import Found
 from paretoken.search.failures import LETHAL, Failed, NodeLost, failure_of
-from paretoken.search.measuring import Found, Measurer
+from paretoken.search.measuring import Measurer
 from paretoken.search.rungs import Climb
 from paretoken.search.running import Running
 from paretoken.spaces.errors import MeasurementFailed, ParetokenError

@@ -112,7 +112,7 @@ class Workload(Protocol):
         """Samples under settings; classes () means all in turn.
 
         seed: of what is drawn. study_seed: of the study that the settings come from; where
-        something has to be trained, it is what that study trained.
+        something has to be trained it is trained with that, as the study's first observation is.
 
         Images: uint8 [n, H, W] or [n, 3, H, W]. Text: a list of plain objects, one for each prompt.
         """

@@ -22,7 +22,7 @@ from paretoken.spaces.canonical import canonical
 from paretoken.spaces.component import Component
 from paretoken.spaces.conformance import Check
 from paretoken.spaces.space import load
-from paretoken.spaces.workload import Behaviour, Observed, Sampled, Workload
+from paretoken.spaces.workload import Behaviour, Observed, Preparing, Sampled, Workload
 
 _RANDOM = 3
 
@@ -47,6 +47,8 @@ def suite(plugin: Any, **options: Any) -> Iterator[Check]:
     yield "plain decoding is lossless", tried.plain_is_lossless
     for i in range(1 + _RANDOM):
         told = "plain decoding" if i == 0 else f"random candidate {i}"
+        if isinstance(opened[0], Preparing):
+            yield f"what it has learnt has one digest, {told}", partial(tried.learns, i)
         yield f"behaving the same twice has one fingerprint, {told}", partial(tried.behaves, i)
         yield f"equal seeds give equal samples, {told}", partial(tried.samples, i)
         yield f"quality has its objectives, {told}", partial(tried.quality, i)
@@ -117,6 +119,11 @@ class _Tried:
 
     def _behaviour(self, i: int) -> Behaviour:
         return self._opened.behaviour(self._candidates[i], self._recording)
+
+    def learns(self, i: int) -> str:
+        assert isinstance(self._opened, Preparing)
+        one, other = (self._opened.prepare(self._candidates[i], _silent) for _ in range(2))
+        return "" if isinstance(one, str) and one == other else f"{one!r}, then {other!r}"
 
     def behaves(self, i: int) -> str:
         again = from_tree(to_tree(self._candidates[i]))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from importlib.metadata import version
-from importlib.util import find_spec
 
 import torch
 from loguru import logger
@@ -34,8 +33,7 @@ STATISTICS = 10_000  # images at most that a tokenizer's statistics are taken of
 
 def libraries() -> list[str]:
     """What other versions of may train and code differently."""
-    merging = [version("tokenizers")] if find_spec("tokenizers") else []
-    return [version("vector-quantize-pytorch"), *merging, *library()]
+    return [version("vector-quantize-pytorch"), *library()]
 
 
 class Maker:

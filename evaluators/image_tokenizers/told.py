@@ -65,8 +65,10 @@ def _quantity(
             source = "none: exact for these images, and one training has none"
     images = under.generated if name == "gfid" else under.images
     comparable = f"{len(values)} trainings, {images} images"
-    if name == "bits":
-        comparable += ", by a model" if under.generated else ", order 0"
+    if name == "bits" and under.generated:
+        comparable += ", by a model"
+    elif name in ("bits", "h0_bits"):
+        comparable += ", order 0, coded for what is trained on"
     if name in _BY_EXTRACTOR:
         comparable += f", {under.extractor}"
     return Quantity(

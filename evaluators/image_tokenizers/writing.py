@@ -106,7 +106,9 @@ def main(
         str,
         typer.Option(help="Where the study keeps what it trained. [default: the user's cache]"),
     ] = "",
-    seed: Annotated[int, typer.Option(min=0, help="The study's.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of the training. [default: the study's]")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda. [default: as searched]")] = "",
 ) -> None:
     """Write the trained tokenizer of exported settings: tokenizer.safetensors and config.json."""
@@ -121,7 +123,8 @@ def main(
         options = dict(origin.get("options") or {})
         options |= {k: v for k, v in (("device", device), ("artefacts", artefacts)) if v}
         opened = KINDS["workloads"].load("tokenizer").open(**options)
-        coder = opened.save(from_tree(loads(text)), out, seed, _step)
+        trained = int(origin.get("seed") or 0) if seed is None else seed
+        coder = opened.save(from_tree(loads(text)), out, trained, _step)
     except ParetokenError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from None

@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from paretoken.evaluators.models.attention import repeatable_attention
 from paretoken.evaluators.models.checkpoint import read_weights
 from paretoken.evaluators.models.weights import digest_of
 from paretoken.spaces.errors import BadInput, Unreadable
@@ -94,7 +95,8 @@ class DraftHead(nn.Module):
     ) -> Tensor:
         """The states [B, W, D] after the tokens of pairs, which may look at keys and values
         [B, H, K, D / H] where seen [B or 1, 1, W, K] is true."""
-        found = functional.scaled_dot_product_attention(query, keys, values, attn_mask=seen)
+        with repeatable_attention():
+            found = functional.scaled_dot_product_attention(query, keys, values, attn_mask=seen)
         pairs = pairs + self.attended(found.transpose(1, 2).flatten(-2))
         gate, up = self.gate_up(self.feed_norm(pairs)).chunk(2, -1)
         guess: Tensor = self.out_norm(pairs + self.down(functional.silu(gate) * up))

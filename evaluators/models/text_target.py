@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from paretoken.evaluators.engine.tree import Tree
 from paretoken.evaluators.engine.trigrams import Trigrams
+from paretoken.evaluators.models.attention import repeatable_attention
 from paretoken.evaluators.models.cropped_caches import CroppedCaches
 from paretoken.evaluators.models.draft_head import DraftHead
 from paretoken.evaluators.models.layered import Layered, Replace
@@ -32,10 +32,6 @@ if TYPE_CHECKING:
     from paretoken.evaluators.shortening.school import School
 
 _Kept = tuple[Tensor, Tensor]  # states [B, slots, D], and the rows [b] of them that are fed
-
-# Attention that repeats itself bit for bit. In 16 bits cuDNN's, PyTorch's first choice with a mask,
-# does not (torch 2.11, H200): answers fork, and equal work is not seen to be equal. It is faster.
-_REPEATABLE = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
 # Windows overhang the end of a sample by less than this, and so do trees.
 _OVERHANG = 128
@@ -199,7 +195,7 @@ class TextTarget(Layered):
         what = "inputs_embeds" if tokens.is_floating_point() else "input_ids"
         if kept is not None:
             more["output_hidden_states"] = True
-        with sdpa_kernel(_REPEATABLE):
+        with repeatable_attention():
             found = self.model(
                 **{what: tokens}, position_ids=places, attention_mask=mask, use_cache=True,
                 **{self._cache_name: cache}, **more,

@@ -54,7 +54,8 @@ Limit = Annotated[
         "--limit",
         min=1.0,
         metavar="SECONDS",
-        help="Kill a worker that takes longer for one measurement, loading the model not counted; "
+        help="Kill a worker that takes longer for one measurement; loading the model, and what a "
+        "candidate has to learn beforehand, are not counted; "
         f"progress does not lengthen it. [default: {_DEFAULT_LIMIT:.0f}]",
         show_default=False,
         rich_help_panel=_PANEL,

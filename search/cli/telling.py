@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.text import Text
 
 from paretoken.spaces.workload import Report
 
@@ -19,7 +20,7 @@ def telling(what: str, console: Console) -> Iterator[Report]:
     """A report to hand to the work, for as long as the context lasts."""
     if console.is_terminal:
         with console.status(what) as status:
-            yield lambda phase, share: status.update(_line(what, phase, share))
+            yield lambda phase, share: status.update(Text(_line(what, phase, share)))
         return
     said = time.monotonic()
 

@@ -193,6 +193,15 @@ def test_without_any_worker_left_the_search_ends_and_keeps_what_it_has(
 
 
 @pytest.mark.usefixtures("cluster", "toy")
+def test_who_is_replaced_by_another_model_is_not_replaced(store: Store, tmp_path: Path) -> None:
+    """Whatever the file of weights is by now, the study is of what was opened first."""
+    own = {"kinds": ["first", *["changed"] * 3], "data": "own"}
+    one = plan(tmp_path, {2: "die"}, cluster=Cluster(workers=1), options=own)
+    with pytest.raises(Unreadable, match=r"no worker is left .*unlike workloads: data differ"):
+        search(one, store, silent)
+
+
+@pytest.mark.usefixtures("cluster", "toy")
 def test_a_store_that_is_locked_for_some_seconds_is_waited_for(
     store: Store, tmp_path: Path
 ) -> None:

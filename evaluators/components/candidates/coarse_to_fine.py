@@ -45,7 +45,7 @@ class CoarseToFine(Component):
         doc="What it predicts: the code, or its place in the cluster.",
     )
     aux_share: float = knob(
-        0.5, low=0.05, high=0.95, grid=(0.25, 0.5),
+        0.5, low=0.0, high=1.0, grid=(0.25, 0.5),
         doc="Share of the training arithmetic that it is given, where there are two stages.",
     )  # fmt: skip
     coarse: Sampling = part(

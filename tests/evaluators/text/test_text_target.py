@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn import functional
 
 from paretoken.spaces.errors import BadInput, MeasurementFailed
 
@@ -74,17 +75,21 @@ def test_an_older_transformers_is_told_for_models_that_it_cannot_roll_back(
         target.allocate(1, False)
 
 
-def test_no_forward_may_take_attention_that_does_not_repeat_itself(tiny: Any) -> None:
-    """Which attention is allowed is known on a CPU, too; cuDNN's answers fork in 16 bits."""
-    target, allowed = tiny(), []
-    was = torch.backends.cuda.cudnn_sdp_enabled()
-    hook = target.model.register_forward_pre_hook(
-        lambda *_: allowed.append(torch.backends.cuda.cudnn_sdp_enabled())
-    )
-    cache = target.allocate(1, False)
-    with torch.inference_mode():
-        pending = target.begin(torch.tensor([0]), torch.tensor([0]), cache)
-        target.forward(pending.view(1, 1), torch.zeros(1, dtype=torch.int64), cache, False)
-    hook.remove()
-    assert was and allowed == [False, False]
+def test_no_attention_is_taken_that_does_not_repeat_itself(
+    tiny: Any, three_tokens: Any, answer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which kernels are allowed is known on a CPU, too; of cuDNN's answers fork in 16 bits."""
+    attend, allowed = functional.scaled_dot_product_attention, []
+
+    def seen(*given: Any, **more: Any) -> torch.Tensor:
+        allowed.append(torch.backends.cuda.cudnn_sdp_enabled())
+        return attend(*given, **more)
+
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", seen)
+    assert torch.backends.cuda.cudnn_sdp_enabled()
+    answer(tiny(), {}, torch.tensor([0]))
+    model = len(allowed)
+    head = {"drafter": {"is": "drafters/head", "window": 2}}
+    answer(three_tokens, head, torch.tensor([0]))
+    assert 0 < model < len(allowed) and not any(allowed)
     assert torch.backends.cuda.cudnn_sdp_enabled()
