@@ -97,7 +97,7 @@ browser:
 
 # A process for every core, four at most; a file's tests stay together, for they share models.
 test: install-dev browser
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: install-dev
 	$(BIN)/ruff check

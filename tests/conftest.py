@@ -10,6 +10,9 @@ import os
 import tempfile
 from collections.abc import Iterator
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # read as torch is imported; every core has a process
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 from sqlalchemy import create_engine, make_url, text
@@ -18,6 +21,19 @@ if not torch.cuda.is_available():  # Triton reads it as it is imported, by whate
     os.environ["TRITON_INTERPRET"] = "1"
 
 _FRESH = itertools.count()
+
+# These files take minutes, in processes that wait for each other: begun last, each would go on alone.
+_BEGUN_FIRST = (
+    "test_faults.py", "test_rungs.py", "test_dispatch.py", "test_exported.py",
+    "test_plugins_from_outside.py", "test_answers.py", "test_text_workload.py", "test_plugins.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first; the others stay in order."""
+    last = len(_BEGUN_FIRST)
+    rank = {name: nth for nth, name in enumerate(_BEGUN_FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.name, last))
 
 
 @pytest.fixture(scope="session")

@@ -291,7 +291,7 @@ def test_a_killed_driver_loses_nothing_and_its_workers_end(
     if kind == "postgres":
         url = request.getfixturevalue("postgres_url")
     killed = driver(url)
-    wait_for(lambda: len(noted(tmp_path)) >= 12, 60, "the first measurements")
+    wait_for(lambda: len(noted(tmp_path)) >= 12, 180, "the first measurements")
     killed.kill()
     killed.communicate()
     with Store.open(url, create=False) as store:
@@ -310,7 +310,7 @@ def test_ctrl_c_stops_the_workers_and_says_how_to_go_on(
 ) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
     stopped = driver(url)
-    wait_for(lambda: len(noted(tmp_path)) >= 8, 60, "the first measurements")
+    wait_for(lambda: len(noted(tmp_path)) >= 8, 180, "the first measurements")
     os.killpg(stopped.pid, signal.SIGINT)
     told, errors = stopped.communicate(timeout=20)
     assert stopped.returncode == 130, told + errors
