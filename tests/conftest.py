@@ -22,7 +22,7 @@ if not torch.cuda.is_available():  # Triton reads it as it is imported, by whate
 
 _FRESH = itertools.count()
 
-# These files take minutes, in processes that wait for each other: begun last, each would go on alone.
+# These take minutes, much of it waiting for other processes: begun last, each would go on alone.
 _BEGUN_FIRST = (
     "test_faults.py", "test_rungs.py", "test_dispatch.py", "test_exported.py",
     "test_plugins_from_outside.py", "test_answers.py", "test_text_workload.py", "test_plugins.py",
