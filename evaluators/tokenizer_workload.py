@@ -26,7 +26,7 @@ from paretoken.evaluators.image_tokenizers.coder import Coder, Decoded, rate
 from paretoken.evaluators.image_tokenizers.family import ImageTokenizer, Sizes
 from paretoken.evaluators.image_tokenizers.fitting import Say
 from paretoken.evaluators.image_tokenizers.judging import Judge
-from paretoken.evaluators.image_tokenizers.making import Maker, libraries
+from paretoken.evaluators.image_tokenizers.making import Maker, libraries, own_libraries
 from paretoken.evaluators.image_tokenizers.pace import calls, times
 from paretoken.evaluators.image_tokenizers.pictures import Pictures, identity
 from paretoken.evaluators.image_tokenizers.told import (
@@ -132,7 +132,11 @@ class TokenizerWorkload:
         return Behaviour(
             context=self.context(),
             target=(),
-            drafting={"tokenizer": told, "budget": float(candidate.budget)},
+            drafting={
+                "tokenizer": told,
+                "budget": float(candidate.budget),
+                "libraries": own_libraries(tokenizer),
+            },
             rule=(),
             lossless=False,
             evidence={"lossless": "no"},

@@ -57,6 +57,11 @@ class ImageTokenizer(Component):
     # Knobs that change neither an image nor how many bits its tokens take where nobody models them.
     modelling = cast("tuple[str, ...]", ())
 
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """Distributions of whose versions its tokens depend, beside those of all tokenizers."""
+        return ()
+
     def trained(self) -> dict[str, Any]:
         """The settings that training depends on, as plain JSON."""
         tree = to_tree(self)

@@ -6,8 +6,9 @@ would be worth says nothing of its settings.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 import torch
 from loguru import logger
@@ -34,6 +35,15 @@ STATISTICS = 10_000  # images at most that a tokenizer's statistics are taken of
 def libraries() -> list[str]:
     """What other versions of may train and code differently."""
     return [version("vector-quantize-pytorch"), *library()]
+
+
+def own_libraries(tokenizer: ImageTokenizer) -> dict[str, str]:
+    """Versions of what that family needs beside them; of what is not installed there is none."""
+    found = {}
+    for name in tokenizer.libraries:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 class Maker:

@@ -43,6 +43,10 @@ class JPEG(ImageTokenizer):
         256, low=256, high=4096, grid=(256, 320, 1024), log=True, doc="Entries; 256 is bytes."
     )
 
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        return ("tokenizers",) if self.vocabulary > BYTES else ()
+
     def learner(self, sizes: Sizes) -> Learner | None:
         return None
 

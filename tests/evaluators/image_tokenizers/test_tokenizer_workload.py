@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from paretoken.cache.fingerprint import fingerprint
+from paretoken.evaluators.image_tokenizers import making
 from paretoken.evaluators.image_tokenizers.autoregressive import Budget
 from paretoken.evaluators.image_tokenizers.family import Sizes
 from paretoken.evaluators.image_tokenizers.making import Maker
@@ -200,6 +201,21 @@ def test_a_model_tells_bits_and_draws(workload: Workload, tmp_path: Path) -> Non
         opened.sample(candidate("jpeg"), 1, 0, quiet)
     made_up = numbers(workload(generate=40, operations=5.5e9), candidate("jpeg"))
     assert 0.0 <= made_up["generated_broken"].value <= 1.0
+
+
+def test_merges_belong_to_the_library_that_learns_them(
+    workload: Workload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, of = workload(), making.version
+    files = (candidate("jpeg", vocabulary=entries) for entries in (256, 320))
+    for each, has in zip(files, (False, True), strict=True):
+        one = fingerprint(opened.behaviour(each, b""), b"")
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                making, "version", lambda name: name if name == "tokenizers" else of(name)
+            )
+            other = fingerprint(opened.behaviour(each, b""), b"")
+        assert (one.quality != other.quality) == has
 
 
 def test_a_share_of_the_budget_is_fewer_steps(workload: Workload) -> None:
