@@ -1,4 +1,4 @@
-"""The README: its commands exist, its files exist, and its plug-in works as it is printed."""
+"""The README and its pages: commands exist, files exist, and the plug-in works as it is printed."""
 
 from __future__ import annotations
 
@@ -19,12 +19,17 @@ from paretoken.spaces.plugins import KINDS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    page: page.read_text(encoding="utf-8")
+    for page in (ROOT / "README.md", *sorted((ROOT / "evaluators").rglob("README.md")))
+}
 PLUGIN = README.partition("<!-- plugin:begin -->\n```python\n")[2].partition("```")[0]
 
 
 def _commands() -> list[list[str]]:
     """The words of every line in a shell block; a line that ends in a backslash goes on."""
-    blocks = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+    every = "\n".join(PAGES.values())
+    blocks = re.findall(r"```sh\n(.*?)```", every, flags=re.DOTALL)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     return [shlex.split(line, comments=True) for line in lines if not line.startswith("#")]
 
@@ -56,9 +61,19 @@ def test_the_table_of_plug_ins_has_every_kind() -> None:
 
 
 def test_links_inside_the_repository_lead_somewhere() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        if "://" not in target:
-            assert (ROOT / target).exists(), target
+    for page, text in PAGES.items():
+        for target, heading in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", text):
+            if "://" in target:
+                continue
+            found = page.parent / target if target else page
+            assert found.exists(), (page, target)
+            headings = re.findall(r"^#+ (.+)$", found.read_text(), re.MULTILINE) if heading else []
+            assert not heading or heading in {one.lower().replace(" ", "-") for one in headings}
+
+
+def test_every_page_is_named_in_the_readme() -> None:
+    linked = {(ROOT / target).resolve() for target in re.findall(r"\]\(([^)#]+)\)", README)}
+    assert len(PAGES) > 5 and set(PAGES) - {ROOT / "README.md"} <= linked
 
 
 def test_the_id_of_plain_decoding_is_the_one_that_is_shown() -> None:
