@@ -29,9 +29,9 @@ def run(
     One file in a folder is one plug-in; other packages add theirs as entry points of the group
     'paretoken.KIND'. Among the decoders are the named ones: published settings of a decoder.
 
-    --check runs the suite that all plug-ins of a kind have to pass (there are suites for exporters,
-    image tokenizers, metrics, verifiers and workloads), and ends with exit code 1 where one of its
-    checks fails.
+    --check runs the suite that all plug-ins of a kind have to pass (there are suites for
+    algorithms, exporters, image tokenizers, metrics, verifiers and workloads), and ends with exit
+    code 1 where one of its checks fails.
 
     \b
       paretoken plugins

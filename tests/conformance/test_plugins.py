@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
+from random import SystemRandom
 from typing import Any
 
 import pytest
@@ -14,7 +16,9 @@ from paretoken.evaluators.components.verifiers.exact import Exact
 from paretoken.evaluators.engine.geometry import Geometry
 from paretoken.evaluators.engine.proposal import Proposal, Verdict
 from paretoken.evaluators.metrics.by_sample import Said, TextMetric
+from paretoken.search.algorithms.random import RandomSearch
 from paretoken.search.cli.main import main
+from paretoken.search.decisions import Numbers
 from paretoken.search.exporters import Documents
 from paretoken.search.exporters.vllm import Vllm
 from paretoken.search.exporting.asked import Asked
@@ -27,7 +31,7 @@ from paretoken.spaces.plugins import KINDS
 
 def _all() -> Iterator[tuple[str, str]]:
     """Workloads are opened by tests of their own."""
-    for kind in ("verifiers", "metrics", "exporters"):
+    for kind in ("verifiers", "metrics", "exporters", "algorithms"):
         for name in KINDS[kind].names():
             yield kind, name
 
@@ -38,7 +42,7 @@ def test_what_ships_conforms(kind: str, name: str) -> None:
 
 
 def test_kinds_without_a_suite_are_told() -> None:
-    found = {"metrics", "verifiers", "workloads", "exporters", "image_tokenizers"}
+    found = {"algorithms", "exporters", "image_tokenizers", "metrics", "verifiers", "workloads"}
     assert set(kinds()) == found
     with pytest.raises(UnknownName, match="no conformance suite is called 'presets'"):
         check("presets", "published")
@@ -197,6 +201,62 @@ for _wrong in (Misspelt, Mute, Placeless):
 def test_wrong_exporters_are_noticed(exporter: type[Vllm], said: str) -> None:
     with pytest.raises(NotConforming, match=said):
         check("exporters", exporter())
+
+
+# -------------------------------------------------------------------------------------- algorithms
+
+
+class Unrepeatable(RandomSearch):
+    """Takes its chance where it finds it."""
+
+    def propose(self, n: int) -> Numbers:
+        return self.decisions.random(SystemRandom())
+
+
+class Deaf(RandomSearch):
+    """Does not listen to its seed."""
+
+    def chance(self, n: int, purpose: str = "") -> random.Random:
+        return random.Random(f"{n}/{purpose}")
+
+
+class Amnesiac(RandomSearch):
+    """Counts its proposals itself, and is not told of those before it was stopped."""
+
+    made = 0
+
+    def propose(self, n: int) -> Numbers | None:
+        self.made += 1
+        return super().propose(self.made)
+
+
+class Outside(RandomSearch):
+    """Proposes a choice that there is not."""
+
+    def propose(self, n: int) -> Numbers:
+        return (99.0, *self.decisions.random(self.chance(n))[1:])
+
+
+class Stubborn(RandomSearch):
+    """Proposes one half of what there is, again and again."""
+
+    def propose(self, n: int) -> Numbers:
+        return self.decisions.nth(n % max(1, int(min(self.decisions.count, 1e6)) // 2))
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "said"),
+    [
+        (Unrepeatable, "equal seeds propose alike"),
+        (Deaf, "another seed proposes something else"),
+        (Amnesiac, "restored it goes on"),
+        (Outside, "it proposes what is in the space"),
+        (Stubborn, "are not proposed in"),
+    ],
+)
+def test_wrong_algorithms_are_noticed(algorithm: type[RandomSearch], said: str) -> None:
+    with pytest.raises(NotConforming, match=said):
+        check("algorithms", algorithm)
 
 
 # ----------------------------------------------------------------------------------- the command
