@@ -30,8 +30,8 @@ def run(
     'paretoken.KIND'. Among the decoders are the named ones: published settings of a decoder.
 
     --check runs the suite that all plug-ins of a kind have to pass (there are suites for
-    algorithms, exporters, image tokenizers, metrics, verifiers and workloads), and ends with exit
-    code 1 where one of its checks fails.
+    algorithms, drafters, exporters, image tokenizers, metrics, verifiers and workloads), and ends
+    with exit code 1 where one of its checks fails.
 
     \b
       paretoken plugins

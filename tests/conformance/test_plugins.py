@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from random import SystemRandom
 from typing import Any
 
@@ -11,8 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from paretoken.evaluators.components.drafters.prompt_lookup import PromptLookup
 from paretoken.evaluators.components.verifiers.amplified import Amplified
 from paretoken.evaluators.components.verifiers.exact import Exact
+from paretoken.evaluators.engine.drafter import DraftMemory, Shape
 from paretoken.evaluators.engine.geometry import Geometry
 from paretoken.evaluators.engine.proposal import Proposal, Verdict
 from paretoken.evaluators.metrics.by_sample import Said, TextMetric
@@ -24,14 +27,14 @@ from paretoken.search.exporters.vllm import Vllm
 from paretoken.search.exporting.asked import Asked
 from paretoken.spaces.component import Component
 from paretoken.spaces.conformance import NotConforming, check, kinds
-from paretoken.spaces.errors import UnknownName
+from paretoken.spaces.errors import BadInput, UnknownName
 from paretoken.spaces.objectives import Objective
 from paretoken.spaces.plugins import KINDS
 
 
 def _all() -> Iterator[tuple[str, str]]:
     """Workloads are opened by tests of their own."""
-    for kind in ("verifiers", "metrics", "exporters", "algorithms"):
+    for kind in ("verifiers", "drafters", "metrics", "exporters", "algorithms"):
         for name in KINDS[kind].names():
             yield kind, name
 
@@ -42,8 +45,8 @@ def test_what_ships_conforms(kind: str, name: str) -> None:
 
 
 def test_kinds_without_a_suite_are_told() -> None:
-    found = {"algorithms", "exporters", "image_tokenizers", "metrics", "verifiers", "workloads"}
-    assert set(kinds()) == found
+    found = {"algorithms", "drafters", "exporters", "image_tokenizers", "metrics", "verifiers"}
+    assert set(kinds()) == {*found, "workloads"}
     with pytest.raises(UnknownName, match="no conformance suite is called 'presets'"):
         check("presets", "published")
 
@@ -102,6 +105,65 @@ class Twofaced(Exact):
 def test_wrong_rules_are_noticed(rule: type[Exact], said: str) -> None:
     with pytest.raises(NotConforming, match=said):
         check("verifiers", rule)
+
+
+# ----------------------------------------------------------------------------------------- drafters
+
+
+class Changed:
+    """A memory whose drafts are changed on their way."""
+
+    def __init__(self, memory: DraftMemory, change: Callable[[Proposal], Proposal]) -> None:
+        self._memory, self._change = memory, change
+        self.capturable, self.reset, self.observe = False, memory.reset, memory.observe
+
+    def propose(self, drafts: int) -> Proposal:
+        return self._change(self._memory.propose(drafts))
+
+
+class Overmodest(PromptLookup):
+    """Says of what it copies that it was drawn."""
+
+    def memory(self, shape: Shape) -> DraftMemory:
+        return Changed(super().memory(shape), lambda p: replace(p, laws=p.laws * 0 + 1 / 3))
+
+
+class Gossiping(PromptLookup):
+    """Drafts for each row what it copied for another."""
+
+    def memory(self, shape: Shape) -> DraftMemory:
+        def rolled(p: Proposal) -> Proposal:
+            return replace(p, tokens=p.tokens.roll(1, 0), laws=p.laws.roll(1, 0))
+
+        return Changed(super().memory(shape), rolled)
+
+
+class Foreign(PromptLookup):
+    """Drafts words of another language."""
+
+    def memory(self, shape: Shape) -> DraftMemory:
+        return Changed(super().memory(shape), lambda p: replace(p, tokens=p.tokens + 3))
+
+
+class Unforthcoming(PromptLookup):
+    """Does not say what it lacks."""
+
+    def memory(self, shape: Shape) -> DraftMemory:
+        raise BadInput("")
+
+
+@pytest.mark.parametrize(
+    ("drafter", "said"),
+    [
+        (Overmodest, "answers follow the target's law"),
+        (Gossiping, "whoever is answered beside it"),
+        (Foreign, "of 3"),
+        (Unforthcoming, "does not say what it lacks"),
+    ],
+)
+def test_wrong_drafters_are_noticed(drafter: type[PromptLookup], said: str) -> None:
+    with pytest.raises(NotConforming, match=said):
+        check("drafters", drafter)
 
 
 # ---------------------------------------------------------------------------- metrics and exporters

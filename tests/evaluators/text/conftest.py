@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from paretoken.evaluators.conformance.told_laws import ToldLaws
 from paretoken.evaluators.engine.decode import Decoding, Trace
 from paretoken.evaluators.engine.geometry import Geometry
 from paretoken.evaluators.engine.trigrams import Trigrams
@@ -24,81 +24,6 @@ from paretoken.spaces.candidate import from_tree
 torch.set_num_threads(1)
 
 transformers = pytest.importorskip("transformers", reason="needs pip install 'paretoken[text]'")
-
-
-class TextToy:
-    """A random law for every prefix, behind a prompt of two tokens; V ** N answers.
-
-    What was fed stands for keys and values, so that a drafter or an engine that loses its place
-    reads wrong prefixes. small() has other laws over the same tokens.
-    """
-
-    modality = "text"
-    capturable = True
-
-    def __init__(self, vocabulary: int, length: int, seed: int = 0) -> None:
-        self.vocabulary, self.length, self.width = vocabulary, length, length
-        self.device, self.ends, self._seed = torch.device("cpu"), (), seed
-        self.contexts = (Context(torch.tensor([1, 0]), (0, 2)),)
-        generator = torch.Generator().manual_seed(100 * vocabulary + length + seed)
-        shape = (length, vocabulary ** (length - 1), vocabulary)
-        self.logits = 1.5 * torch.randn(shape, generator=generator, dtype=torch.float64)
-
-    def begin(self, classes: Tensor, rows: Tensor, cache: Tensor) -> Tensor:
-        cache[rows] = -1
-        cache[rows, 0] = 1
-        return torch.zeros_like(classes)
-
-    def allocate(self, batch: int, guided: bool) -> Tensor:
-        return torch.zeros(batch, 2 + self.length + 64, dtype=torch.int64)
-
-    def forward(
-        self, tokens: Tensor, positions: Tensor, cache: Tensor, guided: bool, tree: Any = None
-    ) -> tuple[Tensor, None]:
-        if tree is not None:
-            return self._forward_tree(tokens, positions, cache, tree), None
-        place = positions.unsqueeze(1) + 1 + torch.arange(tokens.shape[1])
-        cache.scatter_(1, place, tokens)
-        assert (cache[:, :2] == torch.tensor([1, 0])).all()  # the prompt, read once
-        index = torch.zeros_like(tokens)
-        for depth in range(1, self.length):
-            digit = cache[:, depth + 1].unsqueeze(1)
-            index = torch.where(depth < place, index * self.vocabulary + digit, index)
-        return self.logits[(place - 1).clamp(0, self.length - 1), index], None
-
-    def _forward_tree(self, tokens: Tensor, positions: Tensor, cache: Tensor, tree: Any) -> Tensor:
-        """Every node by itself: what stands, and then its ancestors alone."""
-        start = positions.unsqueeze(1) + 1
-        cache.scatter_(1, start + torch.arange(tree.first, tree.sees.shape[1]), tokens)
-        found = []
-        for sees, depth in zip(tree.sees, tree.depth.tolist(), strict=True):
-            way = cache.gather(1, start + sees.nonzero().T)  # the pending token first
-            line = cache.scatter(1, start + torch.arange(depth + 1), way)
-            found.append(self.forward(way[:, -1:], positions + depth, line, False)[0])
-        return torch.cat(found, 1)
-
-    def keep(self, path: Tensor, positions: Tensor, cache: Tensor) -> None:
-        first = positions.unsqueeze(1) + 2
-        moved = cache.gather(1, first + path)
-        cache.scatter_(1, first + torch.arange(path.shape[1]), moved)
-
-    def trigrams(self) -> Trigrams:
-        texts = [[1, 0, 2, 1, 0, 1, 2], [0, 2, 2, 1, 0, 0, 1, 1, 2, 0]]
-        return Trigrams.counted(self.vocabulary, texts)
-
-    def small(self) -> TextToy:
-        return TextToy(self.vocabulary, self.length, self._seed + 1)
-
-    def law(self) -> dict[tuple[int, ...], float]:
-        """The exact probability of every answer."""
-        found = {}
-        for sequence in itertools.product(range(self.vocabulary), repeat=self.length):
-            probability, index = 1.0, 0
-            for depth, token in enumerate(sequence):
-                probability *= float(self.logits[depth, index].softmax(-1)[token])
-                index = index * self.vocabulary + token
-            found[sequence] = probability
-        return found
 
 
 def decode(
@@ -131,8 +56,8 @@ def answer() -> Callable[..., tuple[Tensor, Trace]]:
 
 
 @pytest.fixture
-def toy() -> TextToy:
-    return TextToy(3, 4)
+def toy() -> ToldLaws:
+    return ToldLaws(3, 4)
 
 
 _SHAPE: dict[str, Any] = {
