@@ -120,7 +120,7 @@ class _Tried:
     @staticmethod
     def _run(algorithm: Algorithm, most: int) -> list[Told]:
         """Asked and told in turn."""
-        history = []
+        history: list[Told] = []
         while len(history) < most and (numbers := algorithm.ask()) is not None:
             answered = _answered(numbers)
             algorithm.tell(*answered)
