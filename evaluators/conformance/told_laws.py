@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -34,12 +34,13 @@ class ToldLaws:
     small() has other laws over the same tokens.
     """
 
-    modality = "text"
+    modality: ClassVar[str] = "text"
     capturable = True
 
     def __init__(self, vocabulary: int, length: int, seed: int = 0) -> None:
         self.vocabulary, self.length, self.width = vocabulary, length, length
-        self.device, self.ends, self._seed = torch.device("cpu"), (), seed
+        self.device, self._seed = torch.device("cpu"), seed
+        self.ends: tuple[int, ...] = ()
         self.contexts = (_Prompt(torch.tensor([1, 0]), (0, 2)),)
         generator = torch.Generator().manual_seed(100 * vocabulary + length + seed)
         shape = (length, vocabulary ** (length - 1), vocabulary)
