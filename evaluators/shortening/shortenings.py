@@ -81,7 +81,8 @@ class Shortenings:
         if self._school is not None:
             self._school.report = report
         shorter = (self.of_target(decoder), self.of_draft(decoder))
-        return " ".join("" if one is None else digest_of_layers(one) for one in shorter).strip()
+        digests = ["whole" if one is None else digest_of_layers(one) for one in shorter]
+        return "" if digests == ["whole", "whole"] else " ".join(digests)
 
     def decoding(
         self, decoder: Speculative, build: Build, *, prompts: int, batch: int

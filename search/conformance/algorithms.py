@@ -99,6 +99,7 @@ class _Tried:
         for _ in range(_ASKED):
             numbers = algorithm.ask()
             if numbers is not None:
+                self._decisions.tree(numbers)
                 waiting.append(numbers)
             if waiting and (numbers is None or len(waiting) > _AHEAD):
                 algorithm.tell(*_answered(waiting.pop(rng.randrange(len(waiting)))))

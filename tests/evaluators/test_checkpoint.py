@@ -199,12 +199,21 @@ def test_a_file_without_weights_is_told(content: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "config",
-    ["{", "[1]", '{"depth": 3}', '{"dim": "wide"}', '{"dim": 30, "heads": 7}', '{"heads": 0}'],
+    ("config", "told"),
+    [
+        ("{", "no JSON object"),
+        ("[1]", "no JSON object"),
+        ('{"depth": 3}', "sizes that no model can have"),
+        ('{"dim": "wide"}', "sizes that no model can have"),
+        ('{"dim": 30, "heads": 7}', "multiple of 4 * heads"),
+        ('{"heads": 0}', "sizes that no model can have"),
+    ],
 )
-def test_a_damaged_configuration_is_told(config: str, gpt: Weights, tmp_path: Path) -> None:
+def test_a_damaged_configuration_is_told(
+    config: str, told: str, gpt: Weights, tmp_path: Path
+) -> None:
     save_file(gpt, tmp_path / "x.safetensors", metadata={"config": config})
-    message(load_transformer, tmp_path / "x.safetensors", Unreadable)
+    assert told in message(load_transformer, tmp_path / "x.safetensors", Unreadable)
 
 
 def test_an_unknown_number_of_heads_is_not_guessed(tmp_path: Path) -> None:

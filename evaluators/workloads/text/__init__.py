@@ -3,7 +3,7 @@
     paretoken search text --study words
     paretoken search text --study mine --option model=/models/Qwen --option prompts=mine.jsonl
 
-The 60 prompts that ship are our own, in six kinds: chat, summarise, rewrite, question, arithmetic
+The 61 prompts that ship are our own, in six kinds: chat, summarise, rewrite, question, arithmetic
 and edit (of code). Tri-grams are counted, on first use, in a small text of our own unless
 `--option corpus=FILE` names another. Install with `pip install 'paretoken[text]'`.
 """
